@@ -1,0 +1,213 @@
+package celeryresults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// App knows the backends of one application and which of them each task uses.
+// Its methods are safe for concurrent use.
+type App struct {
+	settings Settings
+	fallback Backend
+	named    map[string]Backend
+
+	mu       sync.RWMutex
+	bindings []binding // by precedence, best first; guarded by mu
+}
+
+type binding struct {
+	pattern string
+	backend Backend
+}
+
+// NewApp returns an App over open backends: the default one, and the named
+// ones to which settings.TaskBackends may bind tasks. It validates the
+// settings. The App does not own the backends until Close.
+//
+// backends.Open makes an App from settings alone.
+func NewApp(settings Settings, fallback Backend, named map[string]Backend) (*App, error) {
+	if fallback == nil {
+		return nil, fmt.Errorf("celeryresults: new app: no default backend")
+	}
+	a := &App{settings: settings, fallback: fallback, named: named}
+	for task, name := range settings.TaskBackends {
+		backend, err := a.Backend(name)
+		if err != nil {
+			return nil, fmt.Errorf("celeryresults: CELERY_TASK_BACKENDS.%s: %w", task, err)
+		}
+		if err := a.Bind(task, backend); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+// Settings returns what the App was made with.
+func (a *App) Settings() Settings { return a.settings }
+
+// Backend returns the named backend. The empty name is the default one. An
+// unknown name is ErrUnknownBackend, with the known ones listed.
+func (a *App) Backend(name string) (Backend, error) {
+	if name == "" {
+		return a.fallback, nil
+	}
+	if b, ok := a.named[name]; ok {
+		return b, nil
+	}
+	return nil, fmt.Errorf("%w %q; known are %s", ErrUnknownBackend, name, names(a.named))
+}
+
+// BackendNames returns the names of the named backends, sorted.
+func (a *App) BackendNames() []string { return sortedNames(a.named) }
+
+// Bind makes the tasks that the pattern names use the backend: an exact task
+// name, or text in which * stands for any text and ? for one byte. An
+// exact name beats a pattern and a longer pattern a shorter one; binding the
+// same pattern again replaces it.
+func (a *App) Bind(pattern string, backend Backend) error {
+	if pattern == "" || backend == nil {
+		return fmt.Errorf("celeryresults: bind %q: needs a task name and a backend", pattern)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	list := slices.DeleteFunc(slices.Clone(a.bindings), func(b binding) bool { return b.pattern == pattern })
+	list = append(list, binding{pattern, backend})
+	slices.SortFunc(list, func(x, y binding) int { return comparePatterns(x.pattern, y.pattern) })
+	a.bindings = list
+	return nil
+}
+
+// comparePatterns orders patterns by precedence.
+func comparePatterns(x, y string) int {
+	switch {
+	case isPattern(x) != isPattern(y):
+		if isPattern(x) {
+			return 1
+		}
+		return -1
+	case len(x) != len(y):
+		return len(y) - len(x)
+	}
+	return strings.Compare(x, y)
+}
+
+func isPattern(s string) bool { return strings.ContainsAny(s, "*?") }
+
+// BackendFor returns the backend of the named task.
+func (a *App) BackendFor(task string) Backend {
+	a.mu.RLock()
+	bindings := a.bindings
+	a.mu.RUnlock()
+	for _, b := range bindings {
+		if matches(b.pattern, task) {
+			return b.backend
+		}
+	}
+	return a.fallback
+}
+
+// matches reports whether name is what pattern describes, byte by byte. It
+// never tries more than len(pattern) × len(name) steps.
+func matches(pattern, name string) bool {
+	star, resume := -1, 0
+	p, n := 0, 0
+	for n < len(name) {
+		switch {
+		case p < len(pattern) && pattern[p] == '*':
+			star, resume = p, n
+			p++
+		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == name[n]):
+			p++
+			n++
+		case star >= 0:
+			resume++
+			p, n = star+1, resume
+		default:
+			return false
+		}
+	}
+	return strings.Trim(pattern[p:], "*") == ""
+}
+
+// AsyncResult returns a handle on the task's result, which asks the default
+// backend unless an option says otherwise. Nothing is read yet.
+func (a *App) AsyncResult(taskID string, options ...ResultOption) *AsyncResult {
+	r := NewAsyncResult(taskID, a.fallback)
+	for _, option := range options {
+		option(a, r)
+	}
+	return r
+}
+
+// ResultOption chooses the backend that an AsyncResult asks.
+type ResultOption func(*App, *AsyncResult)
+
+// ForTask asks the backend that the named task uses.
+func ForTask(name string) ResultOption {
+	return func(a *App, r *AsyncResult) { r.backend = a.BackendFor(name) }
+}
+
+// From asks the given backend.
+func From(backend Backend) ResultOption {
+	return func(_ *App, r *AsyncResult) { r.backend = backend }
+}
+
+// FromNamed asks the named backend. An unknown name is reported by the
+// handle's first read.
+func FromNamed(name string) ResultOption {
+	return func(a *App, r *AsyncResult) {
+		backend, err := a.Backend(name)
+		r.backend, r.err = backend, err
+	}
+}
+
+// Close closes every backend that the App knows, once each.
+func (a *App) Close() error {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	all := []Backend{a.fallback}
+	for _, b := range a.named {
+		all = append(all, b)
+	}
+	for _, b := range a.bindings {
+		all = append(all, b.backend)
+	}
+	var errs []error
+	for i, b := range all {
+		if slices.IndexFunc(all, func(x Backend) bool { return same(x, b) }) == i {
+			errs = append(errs, b.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// same reports whether both are one backend. Backends of a type that can't be
+// compared never are.
+func same(x, y Backend) bool {
+	return reflect.ValueOf(x).Comparable() && reflect.ValueOf(y).Comparable() && x == y
+}
+
+// Cleanup removes expired results from every backend whose store does not do
+// so by itself, and returns how many (Celery's backend_cleanup task).
+func (a *App) Cleanup(ctx context.Context) (int64, error) {
+	var total int64
+	for _, name := range append([]string{""}, a.BackendNames()...) {
+		backend, _ := a.Backend(name)
+		cleaner, ok := backend.(Cleaner)
+		if !ok {
+			continue
+		}
+		n, err := cleaner.Cleanup(ctx)
+		total += n
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}

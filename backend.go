@@ -1,0 +1,251 @@
+package celeryresults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// State is the state of a task: one of Celery's, or any name of the caller's
+// own, such as PROGRESS.
+type State string
+
+// The states of celery.states.
+const (
+	Pending  State = "PENDING"  // waiting, or unknown: no record stands
+	Received State = "RECEIVED" // a worker has it
+	Started  State = "STARTED"  // runs; only recorded with task_track_started
+	Success  State = "SUCCESS"
+	Failure  State = "FAILURE"
+	Revoked  State = "REVOKED"
+	Rejected State = "REJECTED"
+	Retry    State = "RETRY" // failed, and will run again
+	Ignored  State = "IGNORED"
+)
+
+// Ready reports whether the state is final: SUCCESS, FAILURE or REVOKED
+// (celery.states.READY_STATES).
+func (s State) Ready() bool { return s == Success || s == Failure || s == Revoked }
+
+// Exception reports whether the result of the state is an exception: FAILURE,
+// RETRY or REVOKED (celery.states.EXCEPTION_STATES).
+func (s State) Exception() bool { return s == Failure || s == Retry || s == Revoked }
+
+// MayReplace reports whether a record of state s may be stored over a record
+// of the state that stands ("" for none). A SUCCESS is never replaced, a
+// FAILURE or REVOKED only by a ready state, and PENDING replaces nothing. Every
+// backend decides by this rule, atomically, in its store.
+func (s State) MayReplace(stands State) bool {
+	switch {
+	case stands == "":
+		return true
+	case s == Pending, stands == Success:
+		return false
+	case stands.Ready():
+		return s.Ready()
+	default:
+		return true
+	}
+}
+
+// TaskMeta is what a backend keeps of one task: Celery's result metadata.
+// Fields that the store does not have are zero. A TaskMeta that a backend
+// returned is shared: read it only.
+type TaskMeta struct {
+	TaskID string
+	State  State
+
+	// Result is the return value, the exception of an exception state (see
+	// Err), or the meta of a custom state. It is decoded when asked.
+	Result Value
+
+	// Traceback is Python's text, empty when there is none.
+	Traceback string
+
+	// Children are the tasks that this one sent. Nil is Celery's null: the
+	// writer did not know; none is an empty, non-nil slice.
+	Children []ResultTuple
+
+	// DateDone is when the task became ready, in UTC with microseconds. Zero
+	// until then. Celery up to 5.2 wrote it without an offset: taken as UTC.
+	DateDone time.Time
+
+	// DateCreated and DateStarted are zero where the store does not keep them.
+	DateCreated, DateStarted time.Time
+
+	GroupID  string // of the group that the task belongs to
+	ParentID string // of the task that sent it
+	RootID   string // of the first task of the workflow; not stored by Celery
+
+	// Extended is set when the fields of result_extended follow: Name, Args,
+	// Kwargs, Worker, Retries and Queue.
+	Extended     bool
+	Name         string
+	Args, Kwargs Value
+	Worker       string
+	Retries      int
+	Queue        string
+
+	PeriodicTaskName string
+
+	// Meta is the caller's own metadata: a mapping, or None.
+	Meta Value
+
+	// StampedHeaders names the stamps among Extra, in Celery's order.
+	StampedHeaders []string
+
+	// Extra is every other entry of the document in its order: stamps, and
+	// what other writers or the caller added.
+	Extra []Extra
+}
+
+// Extra is one named value of a TaskMeta beside Celery's own.
+type Extra struct {
+	Name  string
+	Value Value
+}
+
+// Err returns the failure of an exception state as a *TaskError, whatever its
+// stored form, and nil in all other states. A payload that can't be decoded
+// still gives a *TaskError, which wraps the reason.
+func (m *TaskMeta) Err() error {
+	if !m.State.Exception() {
+		return nil
+	}
+	return m.failure()
+}
+
+// Lookup returns the value stored under name beside Celery's own fields.
+func (m *TaskMeta) Lookup(name string) (Value, bool) {
+	for _, e := range m.Extra {
+		if e.Name == name {
+			return e.Value, true
+		}
+	}
+	return Value{}, false
+}
+
+// ResultTuple names a result and, for a group, its members: the tuple of
+// Celery's ResultBase.as_tuple, [[id, parent], children or null].
+type ResultTuple struct {
+	ID     string
+	Parent *ResultTuple
+
+	// Children are a group's members. Nil: a single task.
+	Children []ResultTuple
+}
+
+// Backend keeps results. It is the whole contract; what only some stores can do
+// is in the optional interfaces [Waiter], [Grouper] and [Cleaner].
+//
+// All methods are safe for concurrent use. A cancelled or expired context
+// returns its error at once; an operation under way may still take effect.
+// An empty task id is ErrNoTaskID, before anything is sent.
+type Backend interface {
+	// StoreResult stores meta under its TaskID, following State.MayReplace. It
+	// returns a *RefusedError when another record stands. With Override, it
+	// stores whatever stands.
+	StoreResult(ctx context.Context, meta *TaskMeta, options ...StoreOption) error
+
+	// GetTaskMeta returns what is stored. An unknown or expired task is no
+	// error: its State is Pending. A payload that can't be decoded is no error
+	// either: decoding the Result reports it. Only a record without a readable
+	// state is an *UnreadableError.
+	GetTaskMeta(ctx context.Context, taskID string) (*TaskMeta, error)
+
+	// GetMany returns the metas of all ids in the order of the ids, in as few
+	// round trips as the store allows. A record that is no result at all is nil
+	// among them, and an *UnreadableError (joined, if several) beside them.
+	GetMany(ctx context.Context, taskIDs []string) ([]*TaskMeta, error)
+
+	// Forget deletes the results. Absent ones are not an error.
+	Forget(ctx context.Context, taskIDs ...string) error
+
+	// Close releases what the backend opened itself and ends its waits.
+	Close() error
+}
+
+// StoreOption changes how a result is stored.
+type StoreOption int
+
+// Override stores over whatever record stands, for a task that is run again
+// by hand.
+const Override StoreOption = 1
+
+// Waiter is a Backend that can wait for a result better than by asking again.
+type Waiter interface {
+	// WaitFor returns the meta once its state is ready.
+	WaitFor(ctx context.Context, taskID string) (*TaskMeta, error)
+}
+
+// Grouper is a Backend that keeps groups (Celery's save_group, restore_group
+// and delete_group).
+type Grouper interface {
+	// SaveGroup stores the group: its ID, Parent and Children.
+	SaveGroup(ctx context.Context, group ResultTuple) error
+
+	// RestoreGroup returns the group, or ErrUnknownGroup.
+	RestoreGroup(ctx context.Context, groupID string) (ResultTuple, error)
+
+	// DeleteGroup removes the group, not its members' results.
+	DeleteGroup(ctx context.Context, groupID string) error
+}
+
+// Cleaner is a Backend whose store does not drop expired results by itself.
+type Cleaner interface {
+	// Cleanup removes expired results and returns how many.
+	Cleanup(ctx context.Context) (int64, error)
+}
+
+// Errors that callers act on. Test with errors.Is.
+var (
+	// ErrRefused is what every *RefusedError is.
+	ErrRefused = errors.New("celeryresults: refused: a final result stands")
+
+	// ErrNoTaskID is returned for an empty task or group id.
+	ErrNoTaskID = errors.New("celeryresults: empty id")
+
+	// ErrUnknownGroup is returned by RestoreGroup.
+	ErrUnknownGroup = errors.New("celeryresults: unknown group")
+
+	// ErrUnknownBackend is returned for a backend name that is not configured.
+	ErrUnknownBackend = errors.New("celeryresults: unknown backend")
+
+	// ErrClosed is returned by operations on a closed backend, waits included.
+	ErrClosed = errors.New("celeryresults: closed")
+)
+
+// RefusedError is returned by StoreResult when the record that stands must
+// not be replaced. Nothing was changed.
+type RefusedError struct {
+	TaskID string
+	Stands State // of the record in the store
+	Stored State // of the record that was refused
+}
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("celeryresults: store %s of task %q refused: %s stands", e.Stored, e.TaskID, e.Stands)
+}
+
+// Is reports whether target is ErrRefused.
+func (e *RefusedError) Is(target error) bool { return target == ErrRefused }
+
+// UnreadableError is a record in the store that is no result: it has no state
+// that can be read.
+type UnreadableError struct {
+	ID  string // of the task or group
+	Err error  // what is wrong with the record
+}
+
+func (e *UnreadableError) Error() string {
+	return fmt.Sprintf("celeryresults: unreadable record of %q: %v", e.ID, e.Err)
+}
+
+// Unwrap returns what is wrong with the record.
+func (e *UnreadableError) Unwrap() error { return e.Err }
+
+// NewPendingMeta returns the meta of a task of which nothing is known.
+func NewPendingMeta(taskID string) *TaskMeta {
+	return &TaskMeta{TaskID: taskID, State: Pending}
+}

@@ -1,0 +1,119 @@
+package celeryresults_test
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	_ "github.com/go-sql-driver/mysql"
+	_ "github.com/jackc/pgx/v5/stdlib"
+	"github.com/stretchr/testify/require"
+	_ "modernc.org/sqlite"
+
+	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/backends"
+	"github.com/celeryresults/celeryresults/backends/backendtest"
+	"github.com/celeryresults/celeryresults/cache"
+	"github.com/celeryresults/celeryresults/cache/dbcache"
+	"github.com/celeryresults/celeryresults/internal/testserver"
+)
+
+func TestMain(m *testing.M) { testserver.Main(m) }
+
+// opener returns a harness's Open that lays the suite's settings over base.
+func opener(base celeryresults.Settings) func(*testing.T, celeryresults.Settings) celeryresults.Backend {
+	return func(t *testing.T, s celeryresults.Settings) celeryresults.Backend {
+		t.Helper()
+		merged := base
+		merged.ResultExpires, merged.ResultExtended = s.ResultExpires, s.ResultExtended
+		b, err := backends.OpenBackend(merged, "")
+		require.NoError(t, err)
+		return b
+	}
+}
+
+func djangoCache(c cache.Settings, databases map[string]cache.Database) celeryresults.Settings {
+	return celeryresults.Settings{
+		ResultBackend: "django-cache",
+		Caches:        map[string]cache.Settings{"default": c},
+		Databases:     databases,
+	}
+}
+
+func TestLocmemCache(t *testing.T) {
+	s := djangoCache(cache.Settings{Location: []string{t.Name()}, Options: cache.Options{MaxEntries: 100_000}}, nil)
+	backendtest.Run(t, backendtest.Harness{Open: opener(s), ShortestExpiry: 50 * time.Millisecond})
+}
+
+func TestRedisCache(t *testing.T) {
+	s := djangoCache(cache.Settings{Backend: "redis", Location: []string{"redis://" + testserver.Redis(t) + "/1"}}, nil)
+	backendtest.Run(t, backendtest.Harness{Open: opener(s), ShortestExpiry: 50 * time.Millisecond})
+}
+
+func TestMiniredisCache(t *testing.T) {
+	server := miniredis.RunT(t)
+	s := djangoCache(cache.Settings{Backend: "redis", Location: []string{"redis://" + server.Addr()}}, nil)
+	backendtest.Run(t, backendtest.Harness{Open: opener(s), ShortestExpiry: time.Second, Advance: server.FastForward})
+}
+
+func TestMemcachedCache(t *testing.T) {
+	s := djangoCache(cache.Settings{Backend: "memcached", KeyPrefix: "shop", Location: []string{testserver.Memcached(t)}}, nil)
+	backendtest.Run(t, backendtest.Harness{Open: opener(s), ShortestExpiry: time.Second})
+}
+
+func TestJSONCacheForGoAlone(t *testing.T) {
+	s := djangoCache(cache.Settings{
+		Backend: "redis", Location: []string{"redis://" + testserver.Redis(t) + "/2"},
+		Options: cache.Options{Serializer: "json"},
+	}, nil)
+	backendtest.Run(t, backendtest.Harness{Open: opener(s), ShortestExpiry: 50 * time.Millisecond, RaceIDs: 1000})
+}
+
+// The db cache, whose table is made first.
+
+func TestSQLiteCache(t *testing.T) {
+	testDBCache(t, cache.Database{Engine: "sqlite3", Name: filepath.Join(t.TempDir(), "cache.sqlite3")})
+}
+
+func TestPostgreSQLCache(t *testing.T) {
+	testDBCache(t, cache.Database{URL: testserver.Postgres(t)})
+}
+
+func TestMySQLCache(t *testing.T) {
+	testDBCache(t, cache.Database{URL: testserver.MySQL(t)})
+}
+
+func testDBCache(t *testing.T, d cache.Database) {
+	c := cache.Settings{Backend: "db", Location: []string{"cache_table"}, Options: cache.Options{MaxEntries: 100_000}}
+	store, err := dbcache.Open(c, d)
+	require.NoError(t, err)
+	require.NoError(t, store.CreateTable(t.Context()))
+	require.NoError(t, store.Close())
+	s := djangoCache(c, map[string]cache.Database{"default": d})
+	backendtest.Run(t, backendtest.Harness{Open: opener(s), ShortestExpiry: time.Second})
+}
+
+// Celery's own cache backend.
+
+func TestCeleryMemory(t *testing.T) {
+	s := celeryresults.Settings{ResultBackend: "cache+memory://"}
+	backendtest.Run(t, backendtest.Harness{Open: opener(s), ShortestExpiry: 50 * time.Millisecond, RaceIDs: 2000})
+}
+
+func TestCeleryMemcached(t *testing.T) {
+	for _, serializer := range []string{"json", "pickle", "yaml", "msgpack"} {
+		t.Run(serializer, func(t *testing.T) {
+			s := celeryresults.Settings{
+				ResultBackend:       "cache+memcached://" + testserver.Memcached(t) + "/",
+				ResultSerializer:    serializer,
+				ResultAcceptContent: []string{serializer},
+			}
+			s.ResultBackendTransportOptions.GlobalKeyPrefix = serializer
+			backendtest.Run(t, backendtest.Harness{
+				Open: opener(s), ShortestExpiry: time.Second, RaceIDs: 2500,
+				PlainValues: serializer == "yaml" || serializer == "msgpack",
+			})
+		})
+	}
+}

@@ -1,0 +1,162 @@
+// Package backends opens result backends from settings: it is the one table
+// from a URL scheme or alias to a constructor, Celery's BACKEND_ALIASES.
+package backends
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/backends/cachebackend"
+	"github.com/celeryresults/celeryresults/cache"
+	"github.com/celeryresults/celeryresults/cache/caches"
+	"github.com/celeryresults/celeryresults/cache/locmem"
+	"github.com/celeryresults/celeryresults/cache/memcached"
+)
+
+// ErrUnsupported is returned for a result backend of Celery's that this
+// library does not have.
+var ErrUnsupported = errors.New("backends: unsupported result backend")
+
+// Open validates the settings and opens the application's default backend and
+// its named ones (CELERY_RESULT_BACKENDS), with tasks bound to them as
+// CELERY_TASK_BACKENDS says. Stores are connected to when they are first used,
+// not here. Close the App to release them.
+//
+// SQL databases need their database/sql driver in the program; see package
+// caches.
+func Open(s celeryresults.Settings) (*celeryresults.App, error) {
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	named := map[string]celeryresults.Backend{}
+	closeAll := func() (errs []error) {
+		for _, b := range named {
+			errs = append(errs, b.Close())
+		}
+		return errs
+	}
+	for name := range s.ResultBackends {
+		b, err := OpenBackend(s, name)
+		if err != nil {
+			return nil, errors.Join(append(closeAll(), err)...)
+		}
+		named[name] = b
+	}
+	fallback, ok := named[s.ResultBackend]
+	if !ok {
+		var err error
+		if fallback, err = OpenBackend(s, ""); err != nil {
+			return nil, errors.Join(append(closeAll(), err)...)
+		}
+	}
+	return celeryresults.NewApp(s, fallback, named)
+}
+
+// OpenBackend opens one backend: the named entry of CELERY_RESULT_BACKENDS, or
+// the default backend for the empty name. The caller closes it.
+func OpenBackend(s celeryresults.Settings, name string) (celeryresults.Backend, error) {
+	s, err := s.Named(name)
+	if err != nil {
+		return nil, err
+	}
+	scheme := s.ResultBackend
+	if scheme == "" {
+		scheme = "disabled"
+	}
+	if before, _, ok := strings.Cut(scheme, "://"); ok {
+		scheme, _, _ = strings.Cut(before, "+")
+	}
+	open, ok := openers[scheme]
+	if !ok {
+		return nil, fmt.Errorf("%w %q; supported are %s", ErrUnsupported, celeryresults.MaskURL(s.ResultBackend),
+			strings.Join(slices.Sorted(maps.Keys(openers)), ", "))
+	}
+	b, err := open(s)
+	if err != nil {
+		return nil, fmt.Errorf("backends: open %q: %w", celeryresults.MaskURL(s.ResultBackend), err)
+	}
+	return b, nil
+}
+
+// openers is the table.
+var openers = map[string]func(celeryresults.Settings) (celeryresults.Backend, error){
+	"disabled":     openDisabled,
+	"django-cache": openDjangoCache,
+	"cache":        openCeleryCache,
+	"memory":       openCeleryCache,
+}
+
+func openDjangoCache(s celeryresults.Settings) (celeryresults.Backend, error) {
+	if strings.Contains(s.CacheBackend, "://") {
+		return openCeleryCache(s)
+	}
+	entry, err := s.Cache(s.CacheBackend)
+	if err != nil {
+		return nil, err
+	}
+	c, err := caches.Open(entry, s.Databases)
+	if err != nil {
+		return nil, err
+	}
+	b, err := cachebackend.New(c, s)
+	return own(b, c.Close, err)
+}
+
+// openCeleryCache opens Celery's own cache backend: cache+memcached://a;b/,
+// cache+memory://, or the same without cache+ in CELERY_CACHE_BACKEND.
+func openCeleryCache(s celeryresults.Settings) (celeryresults.Backend, error) {
+	url := strings.TrimPrefix(s.ResultBackend, "cache+")
+	if !strings.Contains(url, "://") || strings.HasPrefix(url, "cache://") {
+		url = s.CacheBackend
+	}
+	store, err := openCeleryStore(url)
+	if err != nil {
+		return nil, err
+	}
+	b, err := cachebackend.NewCelery(store, s)
+	return own(b, store.Close, err)
+}
+
+// The in-process store of cache+memory:// is one for the process, and bounded,
+// as celery.backends.cache.DummyClient.
+const (
+	celeryMemory      = "celery.backends.cache"
+	celeryMemoryLimit = 5000
+)
+
+func openCeleryStore(url string) (cache.Store, error) {
+	scheme, servers, _ := strings.Cut(url, "://")
+	servers = strings.TrimRight(servers, "/")
+	switch scheme {
+	case "memory":
+		return locmem.New(celeryMemory, &locmem.Options{MaxEntries: celeryMemoryLimit})
+	case "memcached", "memcache", "pylibmc":
+		if servers == "" || strings.Contains(servers, "?") {
+			return nil, fmt.Errorf("backends: %s:// needs servers, such as memcached://127.0.0.1:11211/, and takes no parameters", scheme)
+		}
+		return memcached.Open(cache.Settings{Backend: "pylibmc", Location: strings.Split(servers, ";")})
+	}
+	return nil, fmt.Errorf("backends: unknown cache %q; use memcached://host:port/ or memory://", scheme)
+}
+
+// owned is a backend that closes the store that was opened for it.
+type owned struct {
+	*cachebackend.CacheBackend
+	closeStore func() error
+}
+
+func own(b *cachebackend.CacheBackend, closeStore func() error, err error) (celeryresults.Backend, error) {
+	if err != nil {
+		return nil, errors.Join(err, closeStore())
+	}
+	return &owned{b, closeStore}, nil
+}
+
+// Close ends the backend's waits and closes its store.
+func (o *owned) Close() error {
+	return errors.Join(o.CacheBackend.Close(), o.closeStore())
+}

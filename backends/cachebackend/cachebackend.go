@@ -1,0 +1,250 @@
+// Package cachebackend keeps results in a cache.Cache: in any of Django's named
+// caches as django-celery-results' cache backend does, or in memcached or
+// memory as Celery's own cache backend does.
+package cachebackend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/cache"
+	"github.com/celeryresults/celeryresults/internal/keyvalue"
+	"github.com/celeryresults/celeryresults/internal/serialization/json"
+	"github.com/celeryresults/celeryresults/internal/serialization/pickle"
+	"github.com/celeryresults/celeryresults/internal/serialization/registry"
+)
+
+// CacheBackend is a celeryresults.Backend in a cache, with groups and waiting.
+// The rule that a SUCCESS stands is decided by the store's compare-and-swap;
+// the first store of a task costs one round trip. All methods are safe for
+// concurrent use.
+type CacheBackend struct {
+	cache     *cache.Cache
+	documents keyvalue.Documents
+	format    cache.Format
+	keys      keyvalue.Keys
+	expires   time.Duration
+	poller    *celeryresults.Poller
+}
+
+var (
+	_ celeryresults.Backend = (*CacheBackend)(nil)
+	_ celeryresults.Waiter  = (*CacheBackend)(nil)
+	_ celeryresults.Grouper = (*CacheBackend)(nil)
+	_ celeryresults.Cleaner = (*CacheBackend)(nil)
+)
+
+// New returns a backend over a named cache, in the layout of
+// django_celery_results.backends.cache.CacheBackend: the metadata as the cache
+// holds any dict, and exceptions as instances. Of the settings it uses
+// ResultExpires, ResultExtended and the global key prefix. The cache stays the
+// caller's to close. A cache whose store has no compare-and-swap is refused
+// with errors.ErrUnsupported.
+func New(c *cache.Cache, s celeryresults.Settings) (*CacheBackend, error) {
+	b, err := open(c, s)
+	if err != nil {
+		return nil, err
+	}
+	none, err := c.Encode(nil)
+	if err != nil {
+		return nil, err
+	}
+	b.documents.Codec, b.format = pickle.Codec, cache.Pickled
+	if none.Format == cache.Text { // a cache of JSON, for Go alone
+		b.documents.Codec, b.format = json.Codec, cache.Text
+	}
+	return b, nil
+}
+
+// NewCelery returns a backend over a store, in the layout of Celery's own
+// celery.backends.cache.CacheBackend (cache+memcached://, cache+memory://):
+// keys without Django's prefix, documents in result_serializer. The store stays the
+// caller's to close.
+func NewCelery(store cache.Store, s celeryresults.Settings) (*CacheBackend, error) {
+	c, err := cache.New(store, cache.Settings{KeyFunction: func(key, _ string, _ int) string { return key }})
+	if err != nil {
+		return nil, err
+	}
+	b, err := open(c, s)
+	if err != nil {
+		return nil, err
+	}
+	codec, ok := registry.ByName(s.Serializer())
+	if !ok {
+		return nil, fmt.Errorf("cachebackend: unknown serializer %q", s.Serializer())
+	}
+	accept, err := registry.NewAccept(s.Accept())
+	if err != nil {
+		return nil, fmt.Errorf("cachebackend: %w", err)
+	}
+	if err := accept.Check(codec); err != nil {
+		return nil, fmt.Errorf("cachebackend: %w", err)
+	}
+	b.documents.Codec, b.format = codec, cache.Text
+	if codec.ContentEncoding() == "binary" {
+		b.format = cache.Bytes
+	}
+	return b, nil
+}
+
+func open(c *cache.Cache, s celeryresults.Settings) (*CacheBackend, error) {
+	if _, ok := c.Store().(cache.Swapper); !ok {
+		return nil, fmt.Errorf("cachebackend: %s has no compare-and-swap, which results need: %w", c.Store().Traits().Name, errors.ErrUnsupported)
+	}
+	b := &CacheBackend{
+		cache: c, keys: keyvalue.NewKeys(s.ResultBackendTransportOptions.GlobalKeyPrefix),
+		documents: keyvalue.Documents{Extended: s.ResultExtended}, expires: s.Expires(),
+	}
+	b.poller = celeryresults.NewPoller(b.GetMany)
+	return b, nil
+}
+
+// StoreResult implements celeryresults.Backend.
+func (b *CacheBackend) StoreResult(ctx context.Context, meta *celeryresults.TaskMeta, options ...celeryresults.StoreOption) error {
+	key, item, err := b.encode(meta)
+	if err != nil {
+		return err
+	}
+	for _, option := range options {
+		if option == celeryresults.Override {
+			return b.cache.SetItem(ctx, key, item, b.expires)
+		}
+	}
+	return b.cache.Update(ctx, key, b.expires, func(old cache.Item, found bool) (cache.Item, error) {
+		if !found {
+			return item, nil
+		}
+		return item, b.allow(meta, old)
+	})
+}
+
+func (b *CacheBackend) encode(meta *celeryresults.TaskMeta) (string, cache.Item, error) {
+	key, err := b.keys.Task(meta.TaskID)
+	if err != nil {
+		return "", cache.Item{}, err
+	}
+	data, err := b.documents.Append(nil, meta)
+	return key, cache.Item{Value: data, Format: b.format}, err
+}
+
+// allow returns a *RefusedError unless meta may replace the record in old.
+func (b *CacheBackend) allow(meta *celeryresults.TaskMeta, old cache.Item) error {
+	stands := b.documents.State(old.Value)
+	if meta.State.MayReplace(stands) && meta.State != celeryresults.Pending {
+		return nil
+	}
+	return &celeryresults.RefusedError{TaskID: meta.TaskID, Stands: stands, Stored: meta.State}
+}
+
+// GetTaskMeta implements celeryresults.Backend.
+func (b *CacheBackend) GetTaskMeta(ctx context.Context, taskID string) (*celeryresults.TaskMeta, error) {
+	key, err := b.keys.Task(taskID)
+	if err != nil {
+		return nil, err
+	}
+	item, err := b.cache.GetItem(ctx, key)
+	if errors.Is(err, cache.ErrMiss) {
+		return celeryresults.NewPendingMeta(taskID), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return b.documents.Read(taskID, item.Value)
+}
+
+// GetMany implements celeryresults.Backend.
+func (b *CacheBackend) GetMany(ctx context.Context, taskIDs []string) ([]*celeryresults.TaskMeta, error) {
+	keys, err := b.keys.Tasks(taskIDs)
+	if err != nil {
+		return nil, err
+	}
+	items, err := b.cache.GetItems(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	var unreadable []error
+	metas := make([]*celeryresults.TaskMeta, len(taskIDs))
+	for i, id := range taskIDs {
+		item, ok := items[keys[i]]
+		if !ok {
+			metas[i] = celeryresults.NewPendingMeta(id)
+			continue
+		}
+		if metas[i], err = b.documents.Read(id, item.Value); err != nil {
+			unreadable = append(unreadable, err)
+		}
+	}
+	return metas, errors.Join(unreadable...)
+}
+
+// WaitFor implements celeryresults.Waiter: caches can only be asked again, and
+// one poller asks for all waiters of the backend together.
+func (b *CacheBackend) WaitFor(ctx context.Context, taskID string) (*celeryresults.TaskMeta, error) {
+	if _, err := b.keys.Task(taskID); err != nil {
+		return nil, err
+	}
+	return b.poller.WaitFor(ctx, taskID)
+}
+
+// Forget implements celeryresults.Backend.
+func (b *CacheBackend) Forget(ctx context.Context, taskIDs ...string) error {
+	keys, err := b.keys.Tasks(taskIDs)
+	if err != nil {
+		return err
+	}
+	return b.cache.DeleteMany(ctx, keys)
+}
+
+// SaveGroup implements celeryresults.Grouper.
+func (b *CacheBackend) SaveGroup(ctx context.Context, group celeryresults.ResultTuple) error {
+	key, err := b.keys.Group(group.ID)
+	if err != nil {
+		return err
+	}
+	data, err := b.documents.AppendGroup(nil, group)
+	if err != nil {
+		return err
+	}
+	return b.cache.SetItem(ctx, key, cache.Item{Value: data, Format: b.format}, b.expires)
+}
+
+// RestoreGroup implements celeryresults.Grouper.
+func (b *CacheBackend) RestoreGroup(ctx context.Context, groupID string) (celeryresults.ResultTuple, error) {
+	key, err := b.keys.Group(groupID)
+	if err != nil {
+		return celeryresults.ResultTuple{}, err
+	}
+	item, err := b.cache.GetItem(ctx, key)
+	if errors.Is(err, cache.ErrMiss) {
+		return celeryresults.ResultTuple{}, fmt.Errorf("%w %q", celeryresults.ErrUnknownGroup, groupID)
+	}
+	if err != nil {
+		return celeryresults.ResultTuple{}, err
+	}
+	return b.documents.ReadGroup(groupID, item.Value)
+}
+
+// DeleteGroup implements celeryresults.Grouper.
+func (b *CacheBackend) DeleteGroup(ctx context.Context, groupID string) error {
+	key, err := b.keys.Group(groupID)
+	if err != nil {
+		return err
+	}
+	_, err = b.cache.Delete(ctx, key)
+	return err
+}
+
+// Cleanup implements celeryresults.Cleaner. Only a store that keeps expired
+// entries until they are culled (the db cache) has anything to remove.
+func (b *CacheBackend) Cleanup(ctx context.Context) (int64, error) {
+	if s, ok := b.cache.Store().(cache.Expirer); ok {
+		return s.DeleteExpired(ctx)
+	}
+	return 0, ctx.Err()
+}
+
+// Close ends the backend's waits with ErrClosed. The cache stays open.
+func (b *CacheBackend) Close() error { return b.poller.Close() }

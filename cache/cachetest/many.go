@@ -1,0 +1,80 @@
+package cachetest
+
+import (
+	"fmt"
+
+	"github.com/stretchr/testify/require"
+)
+
+func manyRows() []row {
+	return []row{
+		{name: "get many returns those that exist", rule: "absent entries are missing from the map, under the caller's keys", run: manyGet},
+		{name: "get many of none is empty", rule: "no keys is no error", run: func(e *env) {
+			got, err := e.cache().GetItems(e.ctx, nil)
+			require.NoError(e, err)
+			require.Empty(e, got)
+		}},
+		{name: "get many takes a key twice", rule: "a repeated key is one entry", run: func(e *env) {
+			c := e.cache()
+			require.NoError(e, c.SetItem(e.ctx, "k", raw("value"), long))
+			got, err := c.GetItems(e.ctx, []string{"k", "gone", "k"})
+			require.NoError(e, err)
+			require.Len(e, got, 1)
+			require.Equal(e, "value", string(got["k"].Value))
+		}},
+		{name: "set many stores all", rule: "every entry is there afterwards, replaced or new", run: manySet},
+		{name: "set many of none is nothing", rule: "no values is no error", run: func(e *env) {
+			require.NoError(e, e.cache().SetMany(e.ctx, nil, long))
+		}},
+		{name: "delete many removes all", rule: "absent entries are not an error", run: manyDelete},
+		{name: "a thousand keys at once", rule: "many has no small limit", run: thousandKeys},
+	}
+}
+
+func manyGet(e *env) {
+	c := e.cache()
+	require.NoError(e, c.SetItem(e.ctx, "a", raw("of a"), long))
+	require.NoError(e, c.SetItem(e.ctx, "b", raw("of b"), long))
+	got, err := c.GetItems(e.ctx, []string{"a", "absent", "b"})
+	require.NoError(e, err)
+	require.Len(e, got, 2)
+	require.Equal(e, "of a", string(got["a"].Value))
+	require.Equal(e, "of b", string(got["b"].Value))
+}
+
+func manySet(e *env) {
+	c := e.cache()
+	require.NoError(e, c.Set(e.ctx, "a", "old", long))
+	require.NoError(e, c.SetMany(e.ctx, map[string]any{"a": 1, "b": "two", "c": nil}, long))
+	got, err := c.GetMany(e.ctx, []string{"a", "b", "c", "d"})
+	require.NoError(e, err)
+	require.Equal(e, map[string]any{"a": int64(1), "b": "two", "c": nil}, got)
+}
+
+func manyDelete(e *env) {
+	c := e.cache()
+	require.NoError(e, c.SetMany(e.ctx, map[string]any{"a": 1, "b": 2, "kept": 3}, long))
+	require.NoError(e, c.DeleteMany(e.ctx, []string{"a", "absent", "b"}))
+	require.NoError(e, c.DeleteMany(e.ctx, nil))
+	got, err := c.GetMany(e.ctx, []string{"a", "b", "kept"})
+	require.NoError(e, err)
+	require.Equal(e, map[string]any{"kept": int64(3)}, got)
+}
+
+func thousandKeys(e *env) {
+	c := e.cache()
+	values := make(map[string]any, 1000)
+	keys := make([]string, 1000)
+	for i := range keys {
+		keys[i] = fmt.Sprintf("key-%d", i)
+		values[keys[i]] = int64(i)
+	}
+	require.NoError(e, c.SetMany(e.ctx, values, long))
+	got, err := c.GetMany(e.ctx, keys)
+	require.NoError(e, err)
+	require.Equal(e, values, got)
+	require.NoError(e, c.DeleteMany(e.ctx, keys))
+	left, err := c.GetMany(e.ctx, keys)
+	require.NoError(e, err)
+	require.Empty(e, left)
+}

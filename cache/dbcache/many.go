@@ -1,0 +1,180 @@
+package dbcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/bits"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/celeryresults/celeryresults/cache"
+	"github.com/celeryresults/celeryresults/internal/sqldialect"
+)
+
+const (
+	// keysPerStatement bounds the keys that are read or deleted at once.
+	keysPerStatement = 512
+
+	// rowsPerStatement and bytesPerStatement bound what is written at once.
+	rowsPerStatement  = 200
+	bytesPerStatement = smallPacket
+)
+
+// GetMany implements [cache.ManyGetter] with one statement for every 512 keys.
+func (s *Store) GetMany(ctx context.Context, keys []string) (map[string]cache.Item, error) {
+	if err := s.begin(ctx, keys); err != nil {
+		return nil, fmt.Errorf("dbcache: get many: %w", err)
+	}
+	found := make(map[string]cache.Item, len(keys))
+	for chunk := range slices.Chunk(keys, keysPerStatement) {
+		if err := s.getChunk(ctx, chunk, found); err != nil {
+			return nil, fmt.Errorf("dbcache: get many: %w", err)
+		}
+	}
+	return found, nil
+}
+
+// begin checks what an operation on many keys needs before its first statement.
+func (s *Store) begin(ctx context.Context, keys []string) error {
+	for _, key := range keys {
+		if err := checkKey(key); err != nil {
+			return err
+		}
+	}
+	return s.ready(ctx)
+}
+
+// getChunk adds the entries under keys to found.
+func (s *Store) getChunk(ctx context.Context, keys []string, found map[string]cache.Item) error {
+	wanted := make(map[string]bool, len(keys))
+	for _, key := range keys {
+		wanted[key] = true
+	}
+	q := s.dialect.Rebind(`SELECT cache_key, value FROM ` + s.queries.table +
+		` WHERE expires >= $1 AND cache_key IN (` + parameters(2, padded(len(keys))) + `)`)
+	return s.run(ctx, repeatable, func() error {
+		rows, err := s.db.QueryContext(ctx, q.Text, q.Args(withKeys(keys, s.now())...)...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var key, value string
+			if err := rows.Scan(&key, &value); err != nil {
+				return err
+			}
+			if !wanted[key] {
+				continue // equal to a wanted key only by the collation
+			}
+			if found[key], err = decode(key, value); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
+	})
+}
+
+// row is an entry as it is written.
+type row struct{ key, value string }
+
+// SetMany implements [cache.ManySetter] with one statement for every 200
+// entries or half a megabyte.
+func (s *Store) SetMany(ctx context.Context, items map[string]cache.Item, ttl time.Duration) error {
+	keys := slices.Sorted(maps.Keys(items)) // one order for all writers avoids deadlocks
+	if err := s.begin(ctx, keys); err != nil {
+		return fmt.Errorf("dbcache: set many: %w", err)
+	}
+	rows := make([]row, len(keys))
+	for i, key := range keys {
+		rows[i] = row{key, encode(items[key])}
+	}
+	for len(rows) > 0 {
+		n, size := firstChunk(rows)
+		if err := s.setChunk(ctx, rows[:n], size, ttl); err != nil {
+			return fmt.Errorf("dbcache: set many: %w", err)
+		}
+		rows = rows[n:]
+	}
+	return nil
+}
+
+// firstChunk returns how many of the first rows go into one statement, and the
+// bytes of their values. A row that is too long stands alone.
+func firstChunk(rows []row) (n, size int) {
+	for _, r := range rows[:min(len(rows), rowsPerStatement)] {
+		if n > 0 && size+len(r.value) > bytesPerStatement {
+			break
+		}
+		n++
+		size += len(r.value)
+	}
+	return n, size
+}
+
+func (s *Store) setChunk(ctx context.Context, rows []row, size int, ttl time.Duration) error {
+	keys := make([]string, len(rows))
+	args := make([]any, 1, 1+2*len(rows))
+	args[0] = s.expiry(ttl)
+	tuples := make([]string, len(rows))
+	for i, r := range rows {
+		keys[i] = r.key
+		args = append(args, r.key, r.value)
+		tuples[i] = fmt.Sprintf("($%d, $%d, $1)", 2*i+2, 2*i+3)
+	}
+	q := s.dialect.Rebind(`INSERT INTO ` + s.queries.table + ` (cache_key, value, expires) VALUES ` +
+		strings.Join(tuples, ", ") + ` ` + s.dialect.Upsert("cache_key", "value", "expires"))
+	_, err := s.exec(ctx, repeatable, size, q, args...)
+	if errors.Is(err, cache.ErrTooLarge) {
+		return errors.Join(err, s.DeleteMany(ctx, keys))
+	}
+	if err == nil {
+		s.wrote(ctx, keys...)
+	}
+	return err
+}
+
+// DeleteMany implements [cache.ManyDeleter] with one statement for every 512
+// keys.
+func (s *Store) DeleteMany(ctx context.Context, keys []string) error {
+	if err := s.begin(ctx, keys); err != nil {
+		return fmt.Errorf("dbcache: delete many: %w", err)
+	}
+	for chunk := range slices.Chunk(keys, keysPerStatement) {
+		list := parameters(1, padded(len(chunk)))
+		condition := `cache_key IN (` + list + `)`
+		if s.dialect == sqldialect.MySQL { // spare what is equal only by the collation
+			condition += ` AND CAST(cache_key AS BINARY) IN (` + list + `)`
+		}
+		q := s.dialect.Rebind(`DELETE FROM ` + s.queries.table + ` WHERE ` + condition)
+		if _, err := s.exec(ctx, repeatable, 0, q, withKeys(chunk)...); err != nil {
+			return fmt.Errorf("dbcache: delete many: %w", err)
+		}
+	}
+	return nil
+}
+
+// padded rounds the length of a list up to a power of two, so that few
+// different statements are ever prepared.
+func padded(n int) int { return 1 << bits.Len(uint(n-1)) }
+
+// parameters lists n parameters from the one numbered first on.
+func parameters(first, n int) string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = "$" + strconv.Itoa(first+i)
+	}
+	return strings.Join(list, ", ")
+}
+
+// withKeys appends the keys to args, the last one again up to the padded
+// length.
+func withKeys(keys []string, args ...any) []any {
+	for i := range padded(len(keys)) {
+		args = append(args, keys[min(i, len(keys)-1)])
+	}
+	return args
+}

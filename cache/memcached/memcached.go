@@ -1,0 +1,241 @@
+// Package memcached keeps cache entries in memcached, where Django's
+// PyMemcacheCache and PyLibMCCache find them: on the server that the Python
+// client would choose, with its flags and its rules for expiry.
+//
+// [Open] takes an entry of Django's CACHES. [New] works over a gomemcache
+// client that the program already has; with several servers, give that client
+// [Servers] as its selector.
+//
+// No server stands in for one that is down: its keys fail until it is back.
+// Python's pymemcache moves them to the other servers, after its retries.
+package memcached
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/bradfitz/gomemcache/memcache"
+
+	"github.com/celeryresults/celeryresults/cache"
+	"github.com/celeryresults/celeryresults/internal/inflight"
+)
+
+const (
+	defaultPoolSize = 64
+	defaultMaxValue = 1 << 20
+	timeout         = 3 * time.Second // of connecting, and of every read and write
+
+	maxKey = 250
+	// overhead is what memcached adds to key and value: 63 bytes when it
+	// counts revisions and keeps flags.
+	overhead = 64
+)
+
+// Library is the Python client whose entries a store shares. The two differ in
+// how they mark integers and in where they put keys.
+type Library uint8
+
+// The libraries.
+const (
+	Pymemcache Library = iota // Django's PyMemcacheCache
+	Pylibmc                   // Django's PyLibMCCache, and libmemcached behind it
+)
+
+// Options are what [New] can be told. The zero value is ready to use.
+type Options struct {
+	// Library is whose entries the store shares. Default: Pymemcache.
+	Library Library
+
+	// PoolSize is the most operations at a time, each on a connection of its
+	// own. Zero or less: 64.
+	PoolSize int
+
+	// MaxValue is the servers' item size limit (their -I option) in bytes.
+	// Zero or less: 1 MiB.
+	MaxValue int
+}
+
+// Store is a [cache.Store] in memcached. It offers cache.Swapper,
+// cache.ManyGetter, cache.Counter and cache.Clearer; memcached has no commands
+// to write or delete many keys. It is safe for concurrent use.
+type Store struct {
+	nodes    []*node
+	place    func(key string) int // index into nodes
+	library  Library
+	maxValue int
+	owned    bool // Close closes the clients
+	gate     inflight.Gate
+}
+
+var _ interface {
+	cache.Store
+	cache.Swapper
+	cache.ManyGetter
+	cache.Counter
+	cache.Clearer
+} = (*Store)(nil)
+
+// node is a client and the bound on its connections.
+type node struct {
+	client *memcache.Client
+	slots  chan struct{} // a token for every connection in use
+	addr   net.Addr      // nil when the client belongs to the caller
+}
+
+func newNode(client *memcache.Client, poolSize int) *node {
+	if poolSize <= 0 {
+		poolSize = defaultPoolSize
+	}
+	return &node{client: client, slots: make(chan struct{}, poolSize)}
+}
+
+// New returns a store over a client that the caller owns and closes. Nil
+// options mean the defaults. Let the client have a Timeout, since an operation
+// whose context ended holds its connection until then, and a MaxIdleConns of
+// PoolSize: its own default of 2 makes busy programs dial all the time.
+func New(client *memcache.Client, options *Options) *Store {
+	if options == nil {
+		options = &Options{}
+	}
+	return &Store{
+		nodes:    []*node{newNode(client, options.PoolSize)},
+		place:    func(string) int { return 0 },
+		library:  options.Library,
+		maxValue: maxValueFor(options.MaxValue),
+	}
+}
+
+// Open returns a store for one entry of Django's CACHES, of which it uses
+// Backend (PyLibMCCache or pylibmc for pylibmc's layout, else pymemcache's),
+// Location, and PoolSize and MaxValue of Options. It connects when the first
+// operation needs it, and looks host names up for every new connection. Close
+// the store. [NewServers] says what locations look like.
+func Open(s cache.Settings) (*Store, error) {
+	library, err := libraryOf(s.Backend)
+	if err != nil {
+		return nil, err
+	}
+	servers, err := NewServers(library, s.Location...)
+	if err != nil {
+		return nil, err
+	}
+	store := &Store{place: servers.place, library: library, maxValue: maxValueFor(s.Options.MaxValue), owned: true}
+	for _, addr := range servers.addrs {
+		store.nodes = append(store.nodes, openNode(addr, s.Options.PoolSize))
+	}
+	return store, nil
+}
+
+func libraryOf(backend string) (Library, error) {
+	switch engine, _ := cache.Engine(backend); engine {
+	case "memcached":
+		return Pymemcache, nil
+	case "pylibmc":
+		return Pylibmc, nil
+	}
+	return 0, fmt.Errorf("memcached: %q is not a memcached backend", backend)
+}
+
+func openNode(addr net.Addr, poolSize int) *node {
+	client := memcache.NewFromSelector(&Servers{addrs: []net.Addr{addr}})
+	n := newNode(client, poolSize)
+	n.addr = addr
+	client.Timeout = timeout
+	client.MaxIdleConns = cap(n.slots)
+	client.DialContext = dial
+	return n
+}
+
+// maxValueFor is the longest value that fits, whatever the key.
+func maxValueFor(itemSize int) int {
+	if itemSize <= 0 {
+		itemSize = defaultMaxValue
+	}
+	return max(itemSize-maxKey-overhead, 1)
+}
+
+// Traits describes the store.
+func (s *Store) Traits() cache.Traits {
+	return cache.Traits{
+		Name: "memcached", MaxKey: maxKey, PrintableKeys: true,
+		MaxValue: s.maxValue, KeepsFormat: true, Resolution: time.Second,
+	}
+}
+
+// Close waits for the operations under way, which end within a few seconds,
+// and closes the connections that Open's store made.
+func (s *Store) Close() error {
+	if !s.gate.Shut() {
+		return nil
+	}
+	s.gate.Wait()
+	if !s.owned {
+		return nil
+	}
+	var errs []error
+	for _, n := range s.nodes {
+		errs = append(errs, n.client.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Store) node(key string) *node { return s.nodes[s.place(key)] }
+
+// retry says whether a command may be sent again when its connection broke.
+type retry bool
+
+const (
+	once  retry = false // only if nothing of it was sent
+	again retry = true
+)
+
+// run waits for a connection of n and runs the command there. Connections that
+// idled while the server went away break all at once, so they are dropped
+// before the command is run again.
+func run[T any](ctx context.Context, s *Store, n *node, retry retry, command func() (T, error)) (T, error) {
+	return inflight.Do(ctx, func() (value T, err error) {
+		if !s.gate.Enter() {
+			return value, cache.ErrClosed
+		}
+		defer s.gate.Leave()
+		select {
+		case n.slots <- struct{}{}:
+			defer func() { <-n.slots }()
+		case <-ctx.Done():
+			return value, ctx.Err()
+		}
+		value, err = command()
+		if errors.Is(err, errHungUp) || retry == again && inflight.Lost(err) {
+			_ = n.client.Close() // the idle ones; the client stays usable
+			return command()
+		}
+		return value, err
+	})
+}
+
+// do is run for a command that returns nothing but an error.
+func do(ctx context.Context, s *Store, n *node, retry retry, command func() error) error {
+	_, err := run(ctx, s, n, retry, func() (struct{}, error) { return struct{}{}, command() })
+	return err
+}
+
+// fail says what failed, or passes on the errors that callers test for.
+func fail(ctx context.Context, operation, key string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, cache.ErrClosed):
+		return err
+	case errors.Is(err, memcache.ErrMalformedKey):
+		err = cache.ErrBadKey
+	case strings.Contains(err.Error(), "SERVER_ERROR object too large"):
+		err = fmt.Errorf("%w: the server's limit is lower than MaxValue", cache.ErrTooLarge)
+	}
+	return fmt.Errorf("memcached: %s %q: %w", operation, key, err)
+}

@@ -1,0 +1,124 @@
+package rediscache
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/celeryresults/celeryresults/cache"
+)
+
+// chunk is how many keys one round trip carries, so that a large call neither
+// holds up the server's other clients nor fills its buffers.
+const chunk = 500
+
+// GetMany returns the entries that exist, with an MGET for every 500 keys.
+func (s *Store) GetMany(ctx context.Context, keys []string) (map[string]cache.Item, error) {
+	client := s.reader()
+	items := make(map[string]cache.Item, len(keys))
+	for part := range slices.Chunk(keys, chunk) {
+		values, err := again(ctx, s, func() ([]any, error) { return mget(ctx, client, part) })
+		if err != nil {
+			return nil, fail(ctx, "get many", "", err)
+		}
+		for i, value := range values {
+			if text, ok := value.(string); ok {
+				items[part[i]] = cache.Item{Value: []byte(text)}
+			}
+		}
+	}
+	return items, nil
+}
+
+// mget reads keys that are on one server with MGET, and others one by one in
+// a pipeline, which go-redis splits by server.
+func mget(ctx context.Context, client redis.UniversalClient, keys []string) ([]any, error) {
+	if _, single := client.(*redis.Client); single {
+		return client.MGet(ctx, keys...).Result()
+	}
+	values := make([]any, len(keys))
+	replies, err := client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for _, key := range keys {
+			p.Get(ctx, key)
+		}
+		return nil
+	})
+	for i, reply := range replies {
+		if get, ok := reply.(*redis.StringCmd); ok && get.Err() == nil {
+			values[i] = get.Val()
+		}
+	}
+	return values, ignoreNil(replies, err)
+}
+
+// ignoreNil drops the error of a pipeline in which keys were merely absent.
+func ignoreNil(replies []redis.Cmder, err error) error {
+	if !errors.Is(err, redis.Nil) {
+		return err
+	}
+	for _, reply := range replies {
+		if err := reply.Err(); err != nil && !errors.Is(err, redis.Nil) {
+			return err
+		}
+	}
+	return nil
+}
+
+// SetMany stores all items with one lifetime, in pipelines of 500. A value over
+// 512 MiB is cache.ErrTooLarge, before any is sent.
+func (s *Store) SetMany(ctx context.Context, items map[string]cache.Item, ttl time.Duration) error {
+	keys := make([]string, 0, len(items))
+	for key, item := range items {
+		if len(item.Value) > maxValue {
+			return s.refuse(ctx, "set many", key)
+		}
+		keys = append(keys, key)
+	}
+	return s.pipeline(ctx, "set many", keys, func(p redis.Pipeliner, key string) {
+		p.Set(ctx, key, items[key].Value, expiry(ttl))
+	})
+}
+
+// DeleteMany removes the keys, in pipelines of 500.
+func (s *Store) DeleteMany(ctx context.Context, keys []string) error {
+	return s.pipeline(ctx, "delete many", keys, func(p redis.Pipeliner, key string) { p.Del(ctx, key) })
+}
+
+// pipeline sends one command for each key. They must be fit to be sent twice.
+func (s *Store) pipeline(ctx context.Context, operation string, keys []string, command func(redis.Pipeliner, string)) error {
+	for part := range slices.Chunk(keys, chunk) {
+		_, err := again(ctx, s, func() ([]redis.Cmder, error) {
+			return s.writer.Pipelined(ctx, func(p redis.Pipeliner) error {
+				for _, key := range part {
+					command(p, key)
+				}
+				return nil
+			})
+		})
+		if err != nil {
+			return fail(ctx, operation, "", err)
+		}
+	}
+	return nil
+}
+
+// Clear empties the whole database with FLUSHDB, as Django's clear does, on
+// every master of a cluster and every shard of a ring.
+func (s *Store) Clear(ctx context.Context) error {
+	_, err := again(ctx, s, func() (struct{}, error) { return struct{}{}, s.flush(ctx) })
+	return fail(ctx, "clear", "", err)
+}
+
+func (s *Store) flush(ctx context.Context) error {
+	one := func(ctx context.Context, server *redis.Client) error { return server.FlushDB(ctx).Err() }
+	switch client := s.writer.(type) {
+	case *redis.ClusterClient:
+		return client.ForEachMaster(ctx, one)
+	case *redis.Ring:
+		return client.ForEachShard(ctx, one)
+	}
+	return s.writer.FlushDB(ctx).Err()
+}

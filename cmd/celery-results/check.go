@@ -1,0 +1,224 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"math/big"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/backends"
+	"github.com/celeryresults/celeryresults/python"
+)
+
+const (
+	checkPatience = 15 * time.Second // for all operations on one backend
+	probeExpires  = time.Minute
+)
+
+func (c *cli) checkCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "check", Short: "Describe every backend and try it", Long: checkHelp, Example: checkExample,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage(cmd, "takes no arguments; --backend NAME limits it to one backend")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.check(cmd.Context()) },
+	}
+}
+
+func (c *cli) check(ctx context.Context) error {
+	s, err := c.readSettings()
+	if err != nil {
+		return err
+	}
+	if c.backend != "" {
+		if _, err := s.Named(c.backend); err != nil {
+			return err
+		}
+	}
+	tried := 0
+	for _, d := range s.Describe() {
+		if c.backend != "" && d.Name != c.backend {
+			continue
+		}
+		n, err := c.checkOne(ctx, s, d)
+		if err != nil {
+			return err
+		}
+		tried += n
+	}
+	if tried == 0 {
+		return backends.ErrDisabled
+	}
+	return nil
+}
+
+// checkOne prints what there is to say of one backend and returns how many were
+// tried: none, if it keeps no results.
+func (c *cli) checkOne(ctx context.Context, s celeryresults.Settings, d celeryresults.Description) (tried int, err error) {
+	chosen, err := s.Named(settingsName(s, d))
+	if err != nil {
+		return 0, err
+	}
+	if isDisabled(chosen) {
+		return 0, c.printCheck(d, finding{text: "not tried"})
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkPatience)
+	defer cancel()
+	f := tryBackend(ctx, chosen)
+	c.report("check "+d.Name, f.err)
+	return 1, c.printCheck(d, f)
+}
+
+// settingsName returns the name by which Settings know a described backend.
+func settingsName(s celeryresults.Settings, d celeryresults.Description) string {
+	if _, ok := s.ResultBackends[d.Name]; ok {
+		return d.Name
+	}
+	return ""
+}
+
+// finding is what a check found.
+type finding struct {
+	text       string
+	store, get time.Duration // round trips
+	err        error
+}
+
+// tryBackend opens the backend and tries it with a probe that expires soon.
+func tryBackend(ctx context.Context, s celeryresults.Settings) finding {
+	s.ResultExpires = probeExpires
+	s.ResultBackends, s.TaskBackends = nil, nil
+	backend, err := backends.OpenBackend(s, "")
+	if err != nil {
+		return finding{err: withStatus(statusUsage, err)}
+	}
+	defer backend.Close()
+	p := &probe{backend: backend, id: "celery-results-check-" + rand.Text()}
+	f := finding{text: "stored, read back equal, a late STARTED refused, deleted"}
+	for _, step := range []func(context.Context) error{p.store, p.read, p.refuse, p.remove} {
+		if f.err = step(ctx); f.err != nil {
+			break
+		}
+	}
+	f.store, f.get = p.stored, p.got
+	if f.err != nil {
+		f.text = "failed: " + reason(f.err)
+		_ = backend.Forget(context.WithoutCancel(ctx), p.id) // it expires in any case
+	}
+	return f
+}
+
+// probe is a record that check stores, reads and deletes.
+type probe struct {
+	backend     celeryresults.Backend
+	id          string
+	stored, got time.Duration // round trips
+}
+
+// probeValue has something of everything that every serializer can hold.
+var probeValue = map[string]any{
+	"text": "pr\u00f6be \U0001F50D", "numbers": []any{int64(-1), 0.1, new(big.Int).Lsh(big.NewInt(1), 62)}, "none": nil, "true": true,
+}
+
+// errProbe is what a store that works, but not rightly, is reported as.
+var errProbe = withStatus(statusFailed, errors.New("the store answers, but wrongly"))
+
+func (p *probe) store(ctx context.Context) error {
+	start := time.Now()
+	defer func() { p.stored = time.Since(start) }()
+	err := p.backend.StoreResult(ctx, &celeryresults.TaskMeta{
+		TaskID: p.id, State: celeryresults.Success, Result: celeryresults.NewValue(probeValue),
+		Children: []celeryresults.ResultTuple{}, DateDone: start.UTC().Truncate(time.Microsecond),
+	})
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	return nil
+}
+
+func (p *probe) read(ctx context.Context) error {
+	start := time.Now()
+	meta, err := p.backend.GetTaskMeta(ctx, p.id)
+	p.got = time.Since(start)
+	if err != nil {
+		return fmt.Errorf("get: %w", err)
+	}
+	if meta.State != celeryresults.Success {
+		return fmt.Errorf("%w: the state read back is %s, not SUCCESS", errProbe, meta.State)
+	}
+	tree, err := meta.Result.Any()
+	if err != nil {
+		return fmt.Errorf("%w: %w", errProbe, err)
+	}
+	if got, want := python.JSON(nil, tree), python.JSON(nil, probeValue); !bytes.Equal(got, want) {
+		return fmt.Errorf("%w: read back %s, not %s", errProbe, got, want)
+	}
+	return nil
+}
+
+// refuse makes sure that a SUCCESS that stands is not overwritten.
+func (p *probe) refuse(ctx context.Context) error {
+	err := p.backend.StoreResult(ctx, &celeryresults.TaskMeta{TaskID: p.id, State: celeryresults.Started})
+	switch {
+	case errors.Is(err, celeryresults.ErrRefused):
+		return nil
+	case err != nil:
+		return fmt.Errorf("store again: %w", err)
+	}
+	return fmt.Errorf("%w: STARTED has overwritten SUCCESS", errProbe)
+}
+
+func (p *probe) remove(ctx context.Context) error {
+	if err := p.backend.Forget(ctx, p.id); err != nil {
+		return fmt.Errorf("forget: %w", err)
+	}
+	meta, err := p.backend.GetTaskMeta(ctx, p.id)
+	switch {
+	case err != nil:
+		return fmt.Errorf("get: %w", err)
+	case meta.State != celeryresults.Pending:
+		return fmt.Errorf("%w: the deleted probe is still %s", errProbe, meta.State)
+	}
+	return nil
+}
+
+// printCheck prints the description and what was found.
+func (c *cli) printCheck(d celeryresults.Description, f finding) error {
+	took := ""
+	if f.err == nil && f.store > 0 {
+		took = fmt.Sprintf("store %s, get %s", f.store.Round(time.Microsecond), f.get.Round(time.Microsecond))
+	}
+	extended := "no"
+	if d.Extended {
+		extended = "yes"
+	}
+	var rows []row
+	for _, r := range []row{
+		{"backend", d.Name + " (" + d.Backend + ")"}, {"store", d.Store}, {"key", d.Key}, {"expires", d.Expires},
+		{"serializer", d.Serializer}, {"extended", extended}, {"compatible", d.Compatible}, {"probe", f.text}, {"took", took},
+	} {
+		if r.text != "" {
+			rows = append(rows, r)
+		}
+	}
+	return c.print(checkObject(d, f), rows)
+}
+
+func checkObject(d celeryresults.Description, f finding) python.Dict {
+	return python.Dict{
+		{Key: "name", Value: d.Name}, {Key: "backend", Value: d.Backend}, {Key: "store", Value: d.Store},
+		{Key: "key", Value: d.Key}, {Key: "expires", Value: d.Expires}, {Key: "serializer", Value: d.Serializer},
+		{Key: "extended", Value: d.Extended}, {Key: "compatible", Value: d.Compatible},
+		{Key: "ok", Value: f.err == nil}, {Key: "probe", Value: f.text},
+		{Key: "store_seconds", Value: f.store.Seconds()}, {Key: "get_seconds", Value: f.get.Seconds()},
+	}
+}

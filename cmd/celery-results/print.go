@@ -1,0 +1,77 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/celeryresults/celeryresults/python"
+)
+
+// The values of --format.
+const (
+	formatJSON  = "json"
+	formatTable = "table"
+)
+
+// row is one line of the form for people, or several where the text has some.
+type row struct{ name, text string }
+
+// print writes one object to standard output, in one piece: its JSON, or the
+// rows, aligned and followed by an empty line.
+func (c *cli) print(object python.Dict, rows []row) error {
+	if c.format == formatJSON {
+		return c.write(append(python.JSON(nil, object), '\n'))
+	}
+	return c.write(aligned(rows))
+}
+
+func (c *cli) write(text []byte) error {
+	if _, err := c.stdout.Write(text); err != nil {
+		return withStatus(statusFailed, fmt.Errorf("standard output: %w", err))
+	}
+	return nil
+}
+
+func aligned(rows []row) []byte {
+	width := 0
+	for _, r := range rows {
+		width = max(width, len(r.name)+1)
+	}
+	indent := "\n" + strings.Repeat(" ", width+1)
+	var b bytes.Buffer
+	for _, r := range rows {
+		text := strings.ReplaceAll(escapeLines(r.text), "\n", indent)
+		fmt.Fprintf(&b, "%-*s %s\n", width, escape(r.name)+":", text)
+	}
+	b.WriteByte('\n')
+	return b.Bytes()
+}
+
+// escapeLines is escape for text of several lines.
+func escapeLines(s string) string {
+	lines := strings.Split(strings.TrimRight(s, "\n"), "\n")
+	for i, line := range lines {
+		lines[i] = escape(strings.ReplaceAll(line, "\t", "    "))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// escape replaces what could drive a terminal or deceive its reader (control
+// and invisible characters) by Go's escapes, such as \x1b.
+func escape(s string) string {
+	if strings.IndexFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) < 0 {
+		return strings.ToValidUTF8(s, "\uFFFD")
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if strconv.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		quoted := strconv.QuoteRune(r)
+		b.WriteString(quoted[1 : len(quoted)-1])
+	}
+	return b.String()
+}

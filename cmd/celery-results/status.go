@@ -1,0 +1,128 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/backends"
+	"github.com/celeryresults/celeryresults/cache"
+	"github.com/celeryresults/celeryresults/internal/serialization"
+	"github.com/celeryresults/celeryresults/python"
+)
+
+// The exit statuses. When several apply, the highest counts.
+const (
+	statusFailed      = 1 // a task failed, or a record can't be read
+	statusUsage       = 2 // wrong usage, settings or values
+	statusRefused     = 3
+	statusUnknown     = 4
+	statusTimedOut    = 5
+	statusUnreachable = 6
+)
+
+// exitError is an error whose status is known where it arises.
+type exitError struct {
+	status int
+	err    error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+// withStatus gives err, unless it is nil, the exit status.
+func withStatus(status int, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &exitError{status, err}
+}
+
+// usage is a wrong use of the command cmd.
+func usage(cmd *cobra.Command, format string, args ...any) error {
+	what := ""
+	if name, ok := strings.CutPrefix(cmd.CommandPath(), cmd.Root().Name()+" "); ok {
+		what = name + ": "
+	}
+	return withStatus(statusUsage, fmt.Errorf(what+format+"; see "+cmd.CommandPath()+" --help", args...))
+}
+
+// statuses is the table from errors to exit statuses; the first match counts.
+var statuses = []struct {
+	err    error
+	status int
+}{
+	{celeryresults.ErrRefused, statusRefused},
+	{celeryresults.ErrUnknownGroup, statusUnknown},
+	{celeryresults.ErrSettings, statusUsage},
+	{celeryresults.ErrUnknownBackend, statusUsage},
+	{celeryresults.ErrNoTaskID, statusUsage},
+	{backends.ErrDisabled, statusUsage},
+	{backends.ErrUnsupported, statusUsage},
+	{errors.ErrUnsupported, statusUsage},
+	{cache.ErrBadKey, statusUsage},
+	{cache.ErrTooLarge, statusUsage},
+	{serialization.ErrLimit, statusUsage},
+	{serialization.ErrUnsupported, statusUsage},
+	{python.ErrLimit, statusUsage},
+	{python.ErrUnsupported, statusUsage},
+}
+
+// statusOf returns the exit status for an error. What no table knows comes
+// from a store that does not work.
+func statusOf(err error) int {
+	if e, ok := errors.AsType[*exitError](err); ok {
+		return e.status
+	}
+	if _, ok := errors.AsType[*celeryresults.UnreadableError](err); ok {
+		return statusFailed
+	}
+	for _, row := range statuses {
+		if errors.Is(err, row.err) {
+			return row.status
+		}
+	}
+	return statusUnreachable
+}
+
+// raise makes status the exit status unless a higher one stands.
+func (c *cli) raise(status int) { c.status = max(c.status, status) }
+
+// report writes err, which may be several joined or nil, as lines to standard
+// error and raises the exit status. what is put in front, if not empty.
+func (c *cli) report(what string, err error) {
+	if err == nil {
+		return
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range joined.Unwrap() {
+			c.report(what, e)
+		}
+		return
+	}
+	c.raise(statusOf(err))
+	c.say(what, err)
+}
+
+// say writes err as one line to standard error.
+func (c *cli) say(what string, err error) {
+	if what != "" {
+		what += ": "
+	}
+	fmt.Fprintf(c.stderr, "celery-results: %s%s\n", escape(what), reason(err))
+}
+
+// reason returns the text of err in one line, without passwords and without
+// the package name that the command's own name stands for.
+func reason(err error) string {
+	words := strings.Fields(strings.ReplaceAll(err.Error(), "celeryresults: ", ""))
+	for i, word := range words {
+		if strings.Contains(word, "://") {
+			words[i] = celeryresults.MaskURL(word)
+		}
+	}
+	return escape(strings.Join(words, " "))
+}

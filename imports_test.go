@@ -1,0 +1,171 @@
+package celeryresults_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/celeryresults/celeryresults"
+
+// pkg is what `go list -json` says of a package.
+type pkg struct {
+	ImportPath                         string
+	Standard                           bool
+	Imports, TestImports, XTestImports []string
+	Deps                               []string
+}
+
+func listPackages(t *testing.T) []pkg {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,TestImports,XTestImports,Deps", "./...").Output()
+	require.NoError(t, err)
+	var list []pkg
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		err := d.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			return list
+		}
+		require.NoError(t, err)
+		list = append(list, p)
+	}
+}
+
+// own returns the module's packages among paths, without the module's name.
+func own(paths []string) []string {
+	var list []string
+	for _, p := range paths {
+		if p == module {
+			list = append(list, ".")
+		} else if rest, ok := strings.CutPrefix(p, module+"/"); ok {
+			list = append(list, rest)
+		}
+	}
+	return list
+}
+
+// thirdParty returns the paths that are neither standard nor the module's.
+func thirdParty(paths []string) []string {
+	var list []string
+	for _, p := range paths {
+		first, _, _ := strings.Cut(p, "/")
+		if strings.Contains(first, ".") && p != module && !strings.HasPrefix(p, module+"/") && !strings.HasPrefix(p, "vendor/") {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// layers says what each package, by the beginning of its path, may import from
+// this module. The first match counts.
+var layers = []struct {
+	pkg   string
+	allow []string
+}{
+	{"python", nil},
+	{"internal/serialization/registry", []string{"internal/serialization"}},
+	{"internal/serialization", []string{"python", "internal/serialization"}},
+	{"internal/inflight", nil},
+	{"internal/sqldialect", []string{"cache"}},
+	{"internal/testserver", []string{"internal/testserver"}},
+	{"cache/caches", []string{"cache", "internal"}},
+	{"cache/cachetest", []string{"cache", "python"}},
+	{"cache/", []string{"cache", "internal/inflight", "internal/sqldialect"}},
+	{"cache", []string{"python", "internal/serialization"}},
+	{".", []string{"cache", "python", "internal/serialization"}},
+	{"internal/keyvalue", []string{".", "python", "internal/serialization"}},
+	{"settings", []string{".", "cache"}},
+	{"backends/backendtest", []string{".", "cache", "python"}},
+	{"backends/", []string{".", "cache", "internal"}},
+	{"backends", []string{".", "cache", "backends", "internal"}},
+	{"cmd/", []string{""}},
+	{"examples/", []string{""}},
+}
+
+func TestImportsPointDownwards(t *testing.T) {
+	for _, p := range listPackages(t) {
+		name := own([]string{p.ImportPath})[0]
+		i := slices.IndexFunc(layers, func(l struct {
+			pkg   string
+			allow []string
+		}) bool {
+			return name == l.pkg || strings.HasPrefix(name, l.pkg) && l.pkg != "."
+		})
+		require.GreaterOrEqual(t, i, 0, "%s has no layer: say in layers what it may import", name)
+		for _, imported := range own(p.Imports) {
+			allowed := slices.ContainsFunc(layers[i].allow, func(a string) bool {
+				return imported == a || a == "" || strings.HasPrefix(imported, a+"/")
+			})
+			assert.True(t, allowed, "%s must not import %s", name, imported)
+		}
+	}
+}
+
+func TestDriversDoNotImportEachOther(t *testing.T) {
+	drivers := []string{"cache/locmem", "cache/memcached", "cache/rediscache", "cache/dbcache"}
+	for _, p := range listPackages(t) {
+		name := own([]string{p.ImportPath})[0]
+		if !slices.Contains(drivers, name) {
+			continue
+		}
+		for _, imported := range own(p.Imports) {
+			assert.False(t, slices.Contains(drivers, imported), "%s must not import %s", name, imported)
+		}
+	}
+}
+
+// TestContractsUseTheStandardLibraryAlone keeps third parties out of what every
+// program links.
+func TestContractsUseTheStandardLibraryAlone(t *testing.T) {
+	contracts := []string{
+		".", "cache", "python", "internal/serialization", "internal/serialization/json",
+		"internal/serialization/pickle", "internal/inflight", "internal/sqldialect",
+	}
+	for _, p := range listPackages(t) {
+		name := own([]string{p.ImportPath})[0]
+		if slices.Contains(contracts, name) {
+			assert.Empty(t, thirdParty(p.Deps), "%s must need no module", name)
+		}
+	}
+}
+
+func TestTestLibrariesStayInTests(t *testing.T) {
+	suites := []string{"cache/cachetest", "backends/backendtest", "internal/testserver"}
+	libraries := []string{
+		"testing", "github.com/stretchr/testify", "github.com/alicebob/miniredis/v2", "go.uber.org/goleak",
+		"pgregory.net/rapid", "github.com/google/go-cmp", "github.com/kisielk/og-rek",
+	}
+	for _, p := range listPackages(t) {
+		name := own([]string{p.ImportPath})[0]
+		if slices.ContainsFunc(suites, func(s string) bool { return strings.HasPrefix(name, s) }) {
+			continue
+		}
+		for _, dep := range p.Deps {
+			for _, library := range libraries {
+				assert.False(t, dep == library || strings.HasPrefix(dep, library+"/") && library != "testing", "%s links %s", name, dep)
+			}
+		}
+	}
+}
+
+// TestSQLDriversAreLeftToThePrograms keeps drivers out of the library.
+func TestSQLDriversAreLeftToThePrograms(t *testing.T) {
+	drivers := []string{"github.com/jackc/pgx/v5", "github.com/go-sql-driver/mysql", "modernc.org/sqlite"}
+	for _, p := range listPackages(t) {
+		name := own([]string{p.ImportPath})[0]
+		if strings.HasPrefix(name, "cmd/") || strings.HasPrefix(name, "examples/") || strings.HasPrefix(name, "internal/testserver") {
+			continue
+		}
+		for _, dep := range p.Deps {
+			assert.NotContains(t, drivers, dep, "%s links a driver", name)
+		}
+	}
+}

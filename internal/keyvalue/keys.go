@@ -1,0 +1,59 @@
+// Package keyvalue holds what Celery's KeyValueStoreBackend
+// (celery.backends.base) is beyond its store: the names of keys, and results
+// and groups as documents in one of kombu's serializers.
+package keyvalue
+
+import (
+	"strings"
+
+	"github.com/celeryresults/celeryresults"
+)
+
+// The prefixes of celery.backends.base.KeyValueStoreBackend.
+const (
+	taskPrefix  = "celery-task-meta-"
+	groupPrefix = "celery-taskset-meta-"
+)
+
+// Keys names the keys of one backend.
+type Keys struct {
+	global string
+}
+
+// NewKeys returns the keys for a global_keyprefix, which may be empty. One that
+// does not end in a separator gets a _, as in Celery.
+func NewKeys(globalPrefix string) Keys {
+	if globalPrefix != "" && !strings.ContainsAny(globalPrefix[len(globalPrefix)-1:], ":_-.") {
+		globalPrefix += "_"
+	}
+	return Keys{globalPrefix}
+}
+
+// Prefix returns what stands in front of every key.
+func (k Keys) Prefix() string { return k.global }
+
+// Task returns the key of a task's result, or ErrNoTaskID.
+func (k Keys) Task(id string) (string, error) { return k.key(taskPrefix, id) }
+
+// Group returns the key of a group, or ErrNoTaskID.
+func (k Keys) Group(id string) (string, error) { return k.key(groupPrefix, id) }
+
+func (k Keys) key(prefix, id string) (string, error) {
+	if id == "" {
+		return "", celeryresults.ErrNoTaskID
+	}
+	return k.global + prefix + id, nil
+}
+
+// Tasks returns the keys of many tasks, in order, or ErrNoTaskID.
+func (k Keys) Tasks(ids []string) ([]string, error) {
+	keys := make([]string, len(ids))
+	for i, id := range ids {
+		key, err := k.Task(id)
+		if err != nil {
+			return nil, err
+		}
+		keys[i] = key
+	}
+	return keys, nil
+}

@@ -1,0 +1,266 @@
+package keyvalue
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/internal/serialization"
+	"github.com/celeryresults/celeryresults/python"
+)
+
+var fieldsPool = sync.Pool{New: func() any { return new([]serialization.Field) }}
+
+// Read returns the meta in a document, with its payload still encoded. It
+// keeps data. Broken entries do not hide the others: only a document whose state
+// can't be read is an *UnreadableError, and a payload that is missing because the
+// document breaks off reports that when it is decoded.
+func (d Documents) Read(taskID string, data []byte) (*celeryresults.TaskMeta, error) {
+	pooled := fieldsPool.Get().(*[]serialization.Field)
+	fields, broken := d.Codec.Fields((*pooled)[:0], data)
+	meta := &celeryresults.TaskMeta{TaskID: taskID}
+	r := reader{meta: meta}
+	for i := range fields {
+		r.read(&fields[i])
+	}
+	clear(fields)
+	*pooled = fields[:0]
+	fieldsPool.Put(pooled)
+	if meta.State == "" {
+		return nil, &celeryresults.UnreadableError{ID: taskID, Err: orNoStatus(broken)}
+	}
+	if broken != nil && !r.result {
+		meta.Result = celeryresults.StoredValue(serialization.Value{Codec: unreadable{d.Codec, broken}})
+	}
+	return meta, nil
+}
+
+var (
+	errNoStatus = errors.New("it has no status")
+	errNoTuple  = errors.New("it has no result tuple")
+)
+
+func orNoStatus(err error) error {
+	if err == nil {
+		return errNoStatus
+	}
+	return err
+}
+
+// State returns the state in a document, empty when there is none to be read.
+func (d Documents) State(data []byte) celeryresults.State {
+	pooled := fieldsPool.Get().(*[]serialization.Field)
+	defer fieldsPool.Put(pooled)
+	fields, _ := d.Codec.Fields((*pooled)[:0], data)
+	state := ""
+	for i := range fields {
+		if fields[i].Name == "status" {
+			state = text(fields[i].Value)
+		}
+	}
+	clear(fields)
+	*pooled = fields[:0]
+	return celeryresults.State(state)
+}
+
+// reader fills a meta from the entries of its document.
+type reader struct {
+	meta   *celeryresults.TaskMeta
+	result bool // the result entry was there
+}
+
+func (r *reader) read(f *serialization.Field) {
+	m := r.meta
+	switch f.Name {
+	case "status":
+		m.State = celeryresults.State(text(f.Value))
+	case "result":
+		m.Result, r.result = celeryresults.StoredValue(f.Value), true
+	case "traceback":
+		m.Traceback = text(f.Value)
+	case "children":
+		m.Children = readChildren(f.Value)
+	case "date_done":
+		m.DateDone = instant(f.Value)
+	case "group_id":
+		m.GroupID = text(f.Value)
+	case "parent_id":
+		m.ParentID = text(f.Value)
+	case "task_id": // the caller's id is the one that was asked for
+	default:
+		r.readMore(f)
+	}
+}
+
+func (r *reader) readMore(f *serialization.Field) {
+	m := r.meta
+	switch f.Name {
+	case "name":
+		m.Extended, m.Name = true, text(f.Value)
+	case "args":
+		m.Extended, m.Args = true, celeryresults.StoredValue(f.Value)
+	case "kwargs":
+		m.Extended, m.Kwargs = true, celeryresults.StoredValue(f.Value)
+	case "worker":
+		m.Extended, m.Worker = true, text(f.Value)
+	case "retries":
+		m.Extended, m.Retries = true, number(f.Value)
+	case "queue":
+		m.Extended, m.Queue = true, text(f.Value)
+	default:
+		r.readOurs(f)
+	}
+}
+
+func (r *reader) readOurs(f *serialization.Field) {
+	m := r.meta
+	switch f.Name {
+	case "root_id":
+		m.RootID = text(f.Value)
+	case "periodic_task_name":
+		m.PeriodicTaskName = text(f.Value)
+	case "date_created":
+		m.DateCreated = instant(f.Value)
+	case "date_started":
+		m.DateStarted = instant(f.Value)
+	case "meta":
+		m.Meta = celeryresults.StoredValue(f.Value)
+	case "stamped_headers":
+		m.StampedHeaders = texts(f.Value)
+	default:
+		m.Extra = append(m.Extra, celeryresults.Extra{Name: f.Name, Value: celeryresults.StoredValue(f.Value)})
+	}
+}
+
+// text returns a str, and nothing for any other value.
+func text(v serialization.Value) string {
+	tree, _ := v.Decode()
+	s, _ := tree.(string)
+	return s
+}
+
+func number(v serialization.Value) int {
+	tree, _ := v.Decode()
+	n, _ := tree.(int64)
+	return int(n)
+}
+
+func texts(v serialization.Value) []string {
+	tree, _ := v.Decode()
+	list, _ := items(tree)
+	var out []string
+	for _, item := range list {
+		if s, ok := item.(string); ok {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// instant reads a time that Celery wrote: ISO 8601 text, with an offset or,
+// up to Celery 5.2, without one and in UTC; or a datetime.
+func instant(v serialization.Value) time.Time {
+	tree, _ := v.Decode()
+	switch t := tree.(type) {
+	case time.Time:
+		return t.UTC()
+	case python.DateTime:
+		return t.Time.UTC()
+	case string:
+		return parseISO(t)
+	}
+	return time.Time{}
+}
+
+func parseISO(s string) time.Time {
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999Z07:00", "2006-01-02 15:04:05.999999999"} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t.UTC()
+		}
+	}
+	return time.Time{}
+}
+
+func readChildren(v serialization.Value) []celeryresults.ResultTuple {
+	tree, _ := v.Decode()
+	return tuples(tree, 0)
+}
+
+// maxNesting bounds groups in groups, far above what workflows have.
+const maxNesting = 64
+
+// tuples reads a list of result tuples; nil for None and for anything else.
+// Members that are no result tuple are left out.
+func tuples(tree any, depth int) []celeryresults.ResultTuple {
+	list, ok := items(tree)
+	if !ok || depth > maxNesting {
+		return nil
+	}
+	out := make([]celeryresults.ResultTuple, 0, len(list))
+	for _, item := range list {
+		if t, ok := readTuple(item, depth); ok {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// readTuple reads one result tuple, [[id, parent], children], or its older
+// form [id, children] (celery.result.result_from_tuple).
+func readTuple(tree any, depth int) (celeryresults.ResultTuple, bool) {
+	list, ok := items(tree)
+	if !ok || len(list) != 2 || depth > maxNesting {
+		return celeryresults.ResultTuple{}, false
+	}
+	t := celeryresults.ResultTuple{Children: tuples(list[1], depth+1)}
+	if id, ok := list[0].(string); ok {
+		t.ID = id
+		return t, true
+	}
+	head, ok := items(list[0])
+	if !ok || len(head) != 2 {
+		return celeryresults.ResultTuple{}, false
+	}
+	t.ID, ok = head[0].(string)
+	if parent, found := readTuple(head[1], depth+1); found {
+		t.Parent = &parent
+	}
+	return t, ok
+}
+
+func items(tree any) ([]any, bool) {
+	switch t := tree.(type) {
+	case []any:
+		return t, true
+	case python.Tuple:
+		return t, true
+	}
+	return nil, false
+}
+
+// ReadGroup returns the group in a document.
+func (d Documents) ReadGroup(groupID string, data []byte) (celeryresults.ResultTuple, error) {
+	tree, err := d.Codec.Decode(data)
+	if err != nil {
+		return celeryresults.ResultTuple{}, &celeryresults.UnreadableError{ID: groupID, Err: err}
+	}
+	doc, _ := tree.(map[string]any)
+	group, ok := readTuple(doc["result"], 0)
+	if !ok {
+		return celeryresults.ResultTuple{}, &celeryresults.UnreadableError{ID: groupID, Err: errNoTuple}
+	}
+	if group.Children == nil {
+		group.Children = []celeryresults.ResultTuple{}
+	}
+	return group, nil
+}
+
+// unreadable stands for the codec of a payload that its document broke off
+// before.
+type unreadable struct {
+	serialization.Codec
+	err error
+}
+
+func (u unreadable) Resolve(serialization.Value) (any, error) { return nil, u.err }

@@ -1,0 +1,198 @@
+package keyvalue
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/internal/serialization"
+	"github.com/celeryresults/celeryresults/internal/serialization/pickle"
+	"github.com/celeryresults/celeryresults/python"
+)
+
+// Documents reads and writes metadata documents.
+type Documents struct {
+	Codec serialization.Codec
+
+	// Extended writes the fields of result_extended even where the meta does
+	// not say that it has them.
+	Extended bool
+}
+
+// Append appends the document of meta (Backend._get_result_meta). Its entries
+// are in Celery's order, those that only this library knows after them, and
+// task_id last.
+func (d Documents) Append(dst []byte, meta *celeryresults.TaskMeta) ([]byte, error) {
+	out, err := d.append(dst, meta, d.result(meta))
+	if err != nil && meta.State.Exception() {
+		out, err = d.append(dst, meta, d.exception(safeArgs(d.Codec, failure(meta))))
+	}
+	if err != nil {
+		return dst, fmt.Errorf("celeryresults: encode result of task %q: %w", meta.TaskID, err)
+	}
+	return out, nil
+}
+
+func (d Documents) append(dst []byte, meta *celeryresults.TaskMeta, result any) ([]byte, error) {
+	doc := make(python.Dict, 0, 20)
+	add := func(name string, value any) { doc = append(doc, python.Pair{Key: name, Value: value}) }
+	add("status", string(meta.State))
+	add("result", result)
+	add("traceback", textOrNone(meta.Traceback))
+	add("children", children(meta.Children))
+	add("date_done", timeOrNone(meta.DateDone))
+	if meta.GroupID != "" {
+		add("group_id", meta.GroupID)
+	}
+	if meta.ParentID != "" {
+		add("parent_id", meta.ParentID)
+	}
+	if d.Extended || meta.Extended {
+		addExtended(add, meta)
+	}
+	addOurs(add, meta)
+	add("task_id", meta.TaskID)
+	return d.Codec.Append(dst, doc)
+}
+
+func addExtended(add func(string, any), meta *celeryresults.TaskMeta) {
+	add("name", textOrNone(meta.Name))
+	add("args", meta.Args.Stored())
+	add("kwargs", meta.Kwargs.Stored())
+	add("worker", textOrNone(meta.Worker))
+	add("retries", meta.Retries)
+	add("queue", textOrNone(meta.Queue))
+	if len(meta.StampedHeaders) > 0 {
+		add("stamped_headers", meta.StampedHeaders)
+	}
+	for _, extra := range meta.Extra {
+		add(extra.Name, extra.Value.Stored())
+	}
+}
+
+// addOurs adds what Celery's key-value documents do not have. Python ignores it.
+func addOurs(add func(string, any), meta *celeryresults.TaskMeta) {
+	if meta.RootID != "" {
+		add("root_id", meta.RootID)
+	}
+	if meta.PeriodicTaskName != "" {
+		add("periodic_task_name", meta.PeriodicTaskName)
+	}
+	if !meta.DateCreated.IsZero() {
+		add("date_created", timeOrNone(meta.DateCreated))
+	}
+	if !meta.DateStarted.IsZero() {
+		add("date_started", timeOrNone(meta.DateStarted))
+	}
+	if !meta.Meta.IsZero() {
+		add("meta", meta.Meta.Stored())
+	}
+}
+
+// result returns what to store as the result: in exception states the
+// exception in the form of the serializer (Backend.encode_result).
+func (d Documents) result(meta *celeryresults.TaskMeta) any {
+	stored := meta.Result.Stored()
+	if !meta.State.Exception() || d.splices(stored) {
+		return stored
+	}
+	return d.exception(failure(meta))
+}
+
+// splices reports whether the value can be written again as the bytes that
+// were read.
+func (d Documents) splices(v serialization.Value) bool {
+	return v.Codec == d.Codec && v.Data != nil && d.Codec != pickle.Codec
+}
+
+func failure(meta *celeryresults.TaskMeta) *celeryresults.TaskError {
+	e, _ := meta.Err().(*celeryresults.TaskError)
+	return e
+}
+
+// exception returns e as Celery's prepare_exception does: for pickle an
+// instance, which Python can always make, otherwise a dict.
+func (d Documents) exception(e *celeryresults.TaskError) any {
+	if d.Codec != pickle.Codec {
+		return python.Dict{
+			{Key: "exc_type", Value: e.Type},
+			{Key: "exc_message", Value: append([]any{}, e.Args...)},
+			{Key: "exc_module", Value: textOrNone(e.Module)},
+		}
+	}
+	class := python.Class{Module: e.Module, Name: e.Type}
+	object := &python.Object{Class: class, Args: e.Args}
+	switch {
+	case pickle.Harmless(class):
+		return object
+	case e.Importable:
+		return pickle.Trusted{Object: object}
+	}
+	return &python.Object{Class: wrapper, Args: python.Tuple{e.Module, e.Type, python.Tuple(e.Args), e.Error()}}
+}
+
+// wrapper is the class in which Celery stores exceptions that pickle refuses;
+// its readers turn it back into an exception of the original's name.
+var wrapper = python.Class{Module: "celery.utils.serialization", Name: "UnpickleableExceptionWrapper"}
+
+// safeArgs replaces the arguments that the codec can't hold by their text, as
+// Celery's ensure_serializable does: a failure is stored in any case.
+func safeArgs(codec serialization.Codec, e *celeryresults.TaskError) *celeryresults.TaskError {
+	safe := *e
+	safe.Args = make([]any, len(e.Args))
+	for i, arg := range e.Args {
+		safe.Args[i] = arg
+		if _, err := codec.Append(nil, arg); err != nil {
+			safe.Args[i] = fmt.Sprintf("<%T>", arg)
+		}
+	}
+	return &safe
+}
+
+func textOrNone(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+// timeOrNone returns t as Celery writes date_done: ISO 8601 in UTC.
+func timeOrNone(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return string(python.AppendISO(make([]byte, 0, 32), t.UTC()))
+}
+
+// children returns the list of result tuples, or None.
+func children(list []celeryresults.ResultTuple) any {
+	if list == nil {
+		return nil
+	}
+	out := make([]any, len(list))
+	for i, c := range list {
+		out[i] = tuple(c)
+	}
+	return out
+}
+
+// tuple returns r as ResultBase.as_tuple does: (id, parent), children.
+func tuple(r celeryresults.ResultTuple) any {
+	var parent any
+	if r.Parent != nil {
+		parent = tuple(*r.Parent)
+	}
+	return python.Tuple{python.Tuple{r.ID, parent}, children(r.Children)}
+}
+
+// AppendGroup appends the document of a group (KeyValueStoreBackend._save_group).
+func (d Documents) AppendGroup(dst []byte, group celeryresults.ResultTuple) ([]byte, error) {
+	if group.Children == nil {
+		group.Children = []celeryresults.ResultTuple{}
+	}
+	out, err := d.Codec.Append(dst, python.Dict{{Key: "result", Value: tuple(group)}})
+	if err != nil {
+		return dst, fmt.Errorf("celeryresults: encode group %q: %w", group.ID, err)
+	}
+	return out, nil
+}

@@ -1,0 +1,174 @@
+package sqldialect
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// Condition is what an error of a database means to its caller.
+type Condition int
+
+// The conditions.
+const (
+	// Other is everything else, nil and errors of a context included.
+	Other Condition = iota
+
+	// Conflict is a violated unique constraint, or an object that somebody
+	// else created first.
+	Conflict
+
+	// Transient is a deadlock, a serialization failure, a lock that is taken,
+	// a server that is starting, or a connection that turned out dead before
+	// anything was sent. Nothing happened: the statement can be repeated.
+	Transient
+
+	// Disconnected is a connection that broke under way. A statement that can
+	// be applied twice can be repeated; others may have happened.
+	Disconnected
+
+	// TooLarge is a value or statement over the server's or driver's limit.
+	TooLarge
+)
+
+// Classify returns the condition that an error, or one that it wraps, reports.
+// It knows the errors of pgx and lib/pq by their SQLState method, those of
+// go-sql-driver/mysql by the number in front of their text, and those of
+// SQLite's drivers by their Code method or SQLite's own messages.
+func Classify(err error) Condition {
+	switch {
+	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return Other
+	case errors.Is(err, driver.ErrBadConn), errors.Is(err, syscall.ECONNREFUSED):
+		return Transient
+	}
+	if e, ok := errors.AsType[stateError](err); ok {
+		return ofState(e.SQLState())
+	}
+	if e, ok := errors.AsType[codeError](err); ok {
+		return ofSQLiteCode(e.Code())
+	}
+	if number := mysqlNumber(err); number != 0 {
+		return mysqlConditions[number]
+	}
+	if broken(err) {
+		return Disconnected
+	}
+	return ofMessage(err.Error())
+}
+
+// stateError is an error of a PostgreSQL driver, codeError one of SQLite's.
+type (
+	stateError interface {
+		error
+		SQLState() string
+	}
+	codeError interface {
+		error
+		Code() int
+	}
+)
+
+// states maps PostgreSQL's SQLSTATE codes, and classes of two characters.
+var states = map[string]Condition{
+	"23505": Conflict,     // unique_violation
+	"42P07": Conflict,     // duplicate_table
+	"42710": Conflict,     // duplicate_object
+	"40001": Transient,    // serialization_failure
+	"40P01": Transient,    // deadlock_detected
+	"55P03": Transient,    // lock_not_available
+	"53300": Transient,    // too_many_connections
+	"57P03": Transient,    // cannot_connect_now
+	"57P01": Disconnected, // admin_shutdown
+	"57P02": Disconnected, // crash_shutdown
+	"08":    Disconnected, // connection exceptions
+	"54000": TooLarge,     // program_limit_exceeded
+}
+
+func ofState(state string) Condition {
+	if condition, ok := states[state]; ok {
+		return condition
+	}
+	return states[state[:min(2, len(state))]]
+}
+
+// mysqlConditions maps the error numbers of MySQL and MariaDB.
+var mysqlConditions = map[int]Condition{
+	1022: Conflict,     // ER_DUP_KEY
+	1050: Conflict,     // ER_TABLE_EXISTS_ERROR
+	1062: Conflict,     // ER_DUP_ENTRY
+	1020: Transient,    // ER_CHECKREAD, MariaDB's snapshot isolation
+	1040: Transient,    // ER_CON_COUNT_ERROR
+	1205: Transient,    // ER_LOCK_WAIT_TIMEOUT
+	1213: Transient,    // ER_LOCK_DEADLOCK
+	1053: Disconnected, // ER_SERVER_SHUTDOWN
+	1927: Disconnected, // ER_CONNECTION_KILLED
+	1153: TooLarge,     // ER_NET_PACKET_TOO_LARGE
+	1301: TooLarge,     // ER_WARN_ALLOWED_PACKET_OVERFLOWED
+}
+
+// mysqlNumber returns the number of a go-sql-driver/mysql error, which begins
+// "Error 1062 (23000): " or "Error 1062: ", and 0 for other errors.
+func mysqlNumber(err error) int {
+	for ; err != nil; err = errors.Unwrap(err) {
+		rest, found := strings.CutPrefix(err.Error(), "Error ")
+		digits := strings.IndexAny(rest, " :")
+		if !found || digits < 0 {
+			continue
+		}
+		if number, err := strconv.Atoi(rest[:digits]); err == nil {
+			return number
+		}
+	}
+	return 0
+}
+
+// SQLite's primary result codes are the low byte of the extended ones.
+const (
+	sqliteBusy, sqliteLocked, sqliteTooBig = 5, 6, 18
+	sqliteUnique, sqlitePrimaryKey         = 2067, 1555
+)
+
+func ofSQLiteCode(code int) Condition {
+	switch {
+	case code == sqliteUnique, code == sqlitePrimaryKey:
+		return Conflict
+	case code&0xff == sqliteBusy, code&0xff == sqliteLocked:
+		return Transient
+	case code&0xff == sqliteTooBig:
+		return TooLarge
+	}
+	return Other
+}
+
+// broken reports whether a connection ended under a statement.
+func broken(err error) bool {
+	_, network := errors.AsType[*net.OpError](err)
+	return network || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, net.ErrClosed) || errors.Is(err, sql.ErrConnDone)
+}
+
+// messages maps the texts of errors that have nothing else to know them by.
+var messages = map[string]Condition{
+	"invalid connection":            Disconnected, // mysql.ErrInvalidConn
+	"packet for query is too large": TooLarge,     // mysql.ErrPktTooLarge
+	"UNIQUE constraint failed":      Conflict,     // SQLite, as the next three
+	"database is locked":            Transient,
+	"database table is locked":      Transient,
+	"string or blob too big":        TooLarge,
+}
+
+func ofMessage(text string) Condition {
+	for part, condition := range messages {
+		if strings.Contains(text, part) {
+			return condition
+		}
+	}
+	return Other
+}

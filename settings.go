@@ -1,0 +1,543 @@
+package celeryresults
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/celeryresults/celeryresults/cache"
+)
+
+// Never is the expiry of results that stay for ever: Celery's None and 0.
+const Never = cache.Never
+
+// Defaults of Celery 5.6.
+const (
+	DefaultExpires       = 24 * time.Hour // result_expires
+	DefaultSerializer    = "json"         // result_serializer, and all of accept_content
+	DefaultMaxTaskID     = 255            // DJANGO_CELERY_RESULTS_TASK_ID_MAX_LENGTH
+	DefaultCache         = "default"      // cache_backend
+	DefaultSocketTimeout = 120 * time.Second
+)
+
+// Settings are Celery's result settings, under Celery's own names, with
+// Django's CACHES and DATABASES. The zero value means Celery's and Django's
+// defaults. It is data: build it as a literal, or let package settings make it
+// from a Django-like map, a file or the environment.
+//
+// Durations: zero is the default, Never is for ever. Numbers: zero is the
+// default, which each field's comment ends with.
+type Settings struct {
+	// ResultBackend (result_backend) is the default backend: a URL as Celery
+	// takes it, django-cache, django-db, a name of ResultBackends, or disabled.
+	// Default: none, which is disabled, as in Celery.
+	ResultBackend string
+
+	// CacheBackend (cache_backend) is the entry of Caches that django-cache
+	// uses, or the memcached:// or memory:// URL of Celery's own cache
+	// backend. Default: "default"; django-cache means that, too.
+	CacheBackend string
+
+	// CacheBackendOptions (cache_backend_options) are Python client options of
+	// Celery's own cache backend. They are kept and have no effect here.
+	CacheBackendOptions map[string]any
+
+	// ResultExpires (result_expires) is how long a result stays. Default: a
+	// day. Never: for ever.
+	ResultExpires time.Duration
+
+	// ResultExtended (result_extended) stores the task's name, args, kwargs,
+	// worker, retries and queue, too. Default: false.
+	ResultExtended bool
+
+	// ResultSerializer (result_serializer) is json, pickle, yaml or msgpack.
+	// Django's caches pickle whatever it says. Default: json.
+	ResultSerializer string
+
+	// ResultAcceptContent (result_accept_content) are the serializers that are
+	// read. Default: AcceptContent.
+	ResultAcceptContent []string
+
+	// AcceptContent (accept_content) are the serializers that are read.
+	// Default: json alone.
+	AcceptContent []string
+
+	// ResultCacheMax (result_cache_max) is Celery's client-side cache. Kept,
+	// with no effect: a handle caches its own ready result. Default: -1, none.
+	ResultCacheMax int
+
+	// ResultCompression (result_compression) is a name of kombu's: gzip, zlib,
+	// bzip2, zstd. Kept; results are stored uncompressed, as Celery 5.6 does.
+	// Default: none.
+	ResultCompression string
+
+	// ResultPersistent (result_persistent) concerns Celery's rpc backend only.
+	// Kept, with no effect. Default: nil.
+	ResultPersistent *bool
+
+	// ResultChordRetryInterval (result_chord_retry_interval). Default: 1 s.
+	ResultChordRetryInterval time.Duration
+
+	// ResultChordJoinTimeout (result_chord_join_timeout). Default: 3 s.
+	ResultChordJoinTimeout time.Duration
+
+	// ResultBackendTransportOptions (result_backend_transport_options).
+	ResultBackendTransportOptions TransportOptions
+
+	// ResultBackendAlwaysRetry (result_backend_always_retry) and its three
+	// companions. Defaults: false; 10 s; 10 ms; no limit (negative: none at
+	// all).
+	ResultBackendAlwaysRetry           bool
+	ResultBackendMaxSleepBetweenRetry  time.Duration
+	ResultBackendBaseSleepBetweenRetry time.Duration
+	ResultBackendMaxRetries            int
+
+	// TaskTrackStarted (task_track_started) stores STARTED. Default: false.
+	TaskTrackStarted bool
+
+	// TaskIgnoreResult (task_ignore_result) stores nothing. Default: false.
+	TaskIgnoreResult bool
+
+	// TaskStoreErrorsEvenIfIgnored (task_store_errors_even_if_ignored) stores
+	// failures nevertheless. Default: false.
+	TaskStoreErrorsEvenIfIgnored bool
+
+	// TaskStoreEagerResult (task_store_eager_result) stores the results of
+	// eager calls, too. Default: false.
+	TaskStoreEagerResult bool
+
+	// Redis is redis_*, which fills what a redis URL leaves out.
+	Redis RedisSettings
+
+	// Database is database_*, for Celery's SQLAlchemy backend.
+	Database DatabaseSettings
+
+	// TaskIDMaxLength (DJANGO_CELERY_RESULTS_TASK_ID_MAX_LENGTH) is the width
+	// of django-celery-results' id columns. Default: 255.
+	TaskIDMaxLength int
+
+	// Caches is Django's CACHES. Default: one locmem cache named default.
+	Caches map[string]cache.Settings
+
+	// Databases is Django's DATABASES. Default: none.
+	Databases map[string]cache.Database
+
+	// ResultBackends (CELERY_RESULT_BACKENDS) are further backends by name.
+	ResultBackends map[string]BackendSettings
+
+	// TaskBackends (CELERY_TASK_BACKENDS) binds tasks to names of
+	// ResultBackends: an exact task name, or a pattern in which * stands for
+	// any text and ? for one character. An exact name beats a pattern, a
+	// longer pattern a shorter one.
+	TaskBackends map[string]string
+}
+
+// BackendSettings is one entry of CELERY_RESULT_BACKENDS. Fields that are zero
+// follow the application's own settings.
+type BackendSettings struct {
+	// Backend is what ResultBackend may be, except a name. Required.
+	Backend string
+
+	CacheBackend                  string
+	ResultExpires                 time.Duration
+	ResultExtended                *bool
+	ResultSerializer              string
+	ResultAcceptContent           []string
+	ResultBackendTransportOptions *TransportOptions
+}
+
+// TransportOptions are the result_backend_transport_options that concern more
+// than one Python client.
+type TransportOptions struct {
+	// GlobalKeyPrefix (global_keyprefix) goes in front of every key, with a _
+	// between unless it ends in one of : _ - and a dot. Default: empty.
+	GlobalKeyPrefix string
+
+	// ResultChordOrdered (result_chord_ordered). Default: nil, which is true.
+	ResultChordOrdered *bool
+
+	// Other options are kept for the stores that know them.
+	Other map[string]any
+}
+
+// RedisSettings are redis_*: what a redis URL leaves out.
+type RedisSettings struct {
+	Host               string         // Default: localhost
+	Port               int            // Default: 6379
+	DB                 int            // Default: 0
+	Username, Password string         // Default: none
+	MaxConnections     int            // Default: 64
+	SocketTimeout      time.Duration  // Default: 120 s
+	ConnectTimeout     time.Duration  // redis_socket_connect_timeout. Default: 5 s
+	RetryOnTimeout     bool           // Default: false
+	SocketKeepalive    bool           // Default: false
+	UseSSL             map[string]any // redis_backend_use_ssl. Default: none
+}
+
+// DatabaseSettings are database_*: Celery's SQLAlchemy backend.
+type DatabaseSettings struct {
+	URL                 string            // Default: none
+	EngineOptions       map[string]any    // kept, with no effect
+	ShortLivedSessions  bool              // kept, with no effect
+	TableNames          map[string]string // keys task and group. Default: Celery's
+	TableSchemas        map[string]string // keys task and group. Default: none
+	CreateTablesAtSetup *bool             // Default: nil, which is true
+}
+
+// ErrSettings is what every error about settings is.
+var ErrSettings = errors.New("celeryresults: settings")
+
+// SettingsError is a setting that can't work.
+type SettingsError struct {
+	Name   string // as Django spells it, such as CELERY_RESULT_EXPIRES
+	Reason string // what is wrong and what to do
+}
+
+func (e *SettingsError) Error() string {
+	return "celeryresults: settings: " + e.Name + ": " + e.Reason
+}
+
+// Is reports whether target is ErrSettings.
+func (e *SettingsError) Is(target error) bool { return target == ErrSettings }
+
+func wrong(name, reason string, args ...any) error {
+	return &SettingsError{Name: name, Reason: fmt.Sprintf(reason, args...)}
+}
+
+// Expires returns the expiry in force: a duration, or Never.
+func (s *Settings) Expires() time.Duration {
+	switch {
+	case s.ResultExpires == 0:
+		return DefaultExpires
+	case s.ResultExpires < 0:
+		return Never
+	}
+	return s.ResultExpires
+}
+
+// Serializer returns the result serializer in force.
+func (s *Settings) Serializer() string {
+	if s.ResultSerializer == "" {
+		return DefaultSerializer
+	}
+	return s.ResultSerializer
+}
+
+// Accept returns the serializers that are read: result_accept_content, else
+// accept_content, else json.
+func (s *Settings) Accept() []string {
+	switch {
+	case s.ResultAcceptContent != nil:
+		return s.ResultAcceptContent
+	case s.AcceptContent != nil:
+		return s.AcceptContent
+	}
+	return []string{DefaultSerializer}
+}
+
+// Cache returns the entry of Caches named alias. Without any Caches, default
+// is a locmem cache, as in Django. An unknown alias is an error that lists the
+// known ones.
+func (s *Settings) Cache(alias string) (cache.Settings, error) {
+	if alias == "" || alias == "django-cache" {
+		alias = DefaultCache
+	}
+	if c, ok := s.Caches[alias]; ok {
+		return c, nil
+	}
+	if alias == DefaultCache && len(s.Caches) == 0 {
+		return cache.Settings{}, nil
+	}
+	return cache.Settings{}, wrong("CELERY_CACHE_BACKEND", "unknown cache %q; CACHES has %s", alias, names(s.Caches))
+}
+
+// Named returns the settings of the named backend: the application's own,
+// with the entry of ResultBackends over them. The empty name is the default
+// backend. An unknown name is ErrUnknownBackend and lists the known ones.
+func (s *Settings) Named(name string) (Settings, error) {
+	merged := *s
+	if name == "" {
+		name = s.ResultBackend
+	}
+	b, ok := s.ResultBackends[name]
+	if !ok {
+		if name == s.ResultBackend {
+			return merged, nil
+		}
+		return merged, fmt.Errorf("%w %q; CELERY_RESULT_BACKENDS has %s", ErrUnknownBackend, name, names(s.ResultBackends))
+	}
+	b.over(&merged)
+	return merged, nil
+}
+
+// over lays the entry over the application's settings.
+func (b *BackendSettings) over(s *Settings) {
+	s.ResultBackend = b.Backend
+	if b.CacheBackend != "" {
+		s.CacheBackend = b.CacheBackend
+	}
+	if b.ResultExpires != 0 {
+		s.ResultExpires = b.ResultExpires
+	}
+	if b.ResultExtended != nil {
+		s.ResultExtended = *b.ResultExtended
+	}
+	if b.ResultSerializer != "" {
+		s.ResultSerializer = b.ResultSerializer
+	}
+	if b.ResultAcceptContent != nil {
+		s.ResultAcceptContent = b.ResultAcceptContent
+	}
+	if b.ResultBackendTransportOptions != nil {
+		s.ResultBackendTransportOptions = *b.ResultBackendTransportOptions
+	}
+}
+
+// names lists the keys of m for an error message.
+func names[V any](m map[string]V) string {
+	if len(m) == 0 {
+		return "none"
+	}
+	return strings.Join(sortedNames(m), ", ")
+}
+
+func sortedNames[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+var serializers = []string{"json", "msgpack", "pickle", "yaml"}
+
+// Validate reports the first setting that can't work, as a *SettingsError
+// whose text says what to change. Opening backends validates first.
+func (s *Settings) Validate() error {
+	checks := []func() error{
+		s.validateNumbers, s.validateSerializers, s.validateCaches, s.validateDatabases,
+		s.validateBackends, s.validateTasks,
+	}
+	for _, check := range checks {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Settings) validateNumbers() error {
+	switch {
+	case s.TaskIDMaxLength < 0 || s.TaskIDMaxLength > math.MaxUint16:
+		return wrong("DJANGO_CELERY_RESULTS_TASK_ID_MAX_LENGTH", "%d is no column width; use 191 for MySQL or 255", s.TaskIDMaxLength)
+	case s.ResultChordRetryInterval < 0:
+		return wrong("CELERY_RESULT_CHORD_RETRY_INTERVAL", "must be positive")
+	case s.ResultChordJoinTimeout < 0:
+		return wrong("CELERY_RESULT_CHORD_JOIN_TIMEOUT", "must be positive")
+	case s.ResultCacheMax < -1:
+		return wrong("CELERY_RESULT_CACHE_MAX", "must be -1 (no cache) or a number of results")
+	case s.Redis.DB < 0:
+		return wrong("CELERY_REDIS_DB", "a database number is not negative")
+	case s.Redis.Port < 0 || s.Redis.Port > math.MaxUint16:
+		return wrong("CELERY_REDIS_PORT", "%d is no port", s.Redis.Port)
+	case s.ResultBackendMaxSleepBetweenRetry > 0 && s.ResultBackendMaxSleepBetweenRetry < s.ResultBackendBaseSleepBetweenRetry:
+		return wrong("CELERY_RESULT_BACKEND_MAX_SLEEP_BETWEEN_RETRIES_MS", "is less than the base sleep")
+	}
+	return nil
+}
+
+func (s *Settings) validateSerializers() error {
+	if !slices.Contains(serializers, s.Serializer()) {
+		return wrong("CELERY_RESULT_SERIALIZER", "unknown serializer %q; known are %s", s.Serializer(), strings.Join(serializers, ", "))
+	}
+	if s.ResultBackend == "django-cache" {
+		return nil // Django's caches pickle, whatever the serializer
+	}
+	return validateAccept("CELERY_RESULT_ACCEPT_CONTENT", s.Accept(), s.Serializer())
+}
+
+// validateAccept refuses a backend that could not read its own results.
+func validateAccept(name string, accept []string, serializer string) error {
+	for _, a := range accept {
+		if !slices.Contains(serializers, shortSerializer(a)) {
+			return wrong(name, "unknown serializer %q; known are %s", a, strings.Join(serializers, ", "))
+		}
+	}
+	for _, a := range accept {
+		if shortSerializer(a) == serializer {
+			return nil
+		}
+	}
+	return wrong(name, "does not list %q, which CELERY_RESULT_SERIALIZER writes; add it, or results can't be read", serializer)
+}
+
+// shortSerializer returns the name for a content type of kombu's.
+func shortSerializer(s string) string {
+	switch s {
+	case "application/json":
+		return "json"
+	case "application/x-python-serialize":
+		return "pickle"
+	case "application/x-yaml":
+		return "yaml"
+	case "application/x-msgpack":
+		return "msgpack"
+	}
+	return s
+}
+
+func (s *Settings) validateCaches() error {
+	for alias, c := range s.Caches {
+		if err := s.validateCache("CACHES."+alias, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Settings) validateCache(name string, c cache.Settings) error {
+	engine, known := cache.Engine(c.Backend)
+	o := c.Options
+	switch {
+	case !known:
+		return wrong(name+".BACKEND", "unknown cache engine %q; known are %s and Django's class paths of these", c.Backend, strings.Join(cache.EngineNames, ", "))
+	case c.Version < 0:
+		return wrong(name+".VERSION", "%d is negative; use 1 or more", c.Version)
+	case o.MaxEntries < 0:
+		return wrong(name+".OPTIONS.MAX_ENTRIES", "%d is negative", o.MaxEntries)
+	case o.CullFrequency < cache.CullAll:
+		return wrong(name+".OPTIONS.CULL_FREQUENCY", "%d is negative", o.CullFrequency)
+	case o.PoolSize < 0:
+		return wrong(name+".OPTIONS.max_connections", "%d is negative", o.PoolSize)
+	case o.Serializer != "" && o.Serializer != "pickle" && o.Serializer != "json":
+		return wrong(name+".OPTIONS.SERIALIZER", "unknown serializer %q; a cache holds pickle or json", o.Serializer)
+	case engine != "locmem" && len(c.Location) == 0:
+		return wrong(name+".LOCATION", "is missing; %s", locationHint[engine])
+	case engine != "redis" && (o.Password != "" || o.Username != "" || o.DB != 0):
+		return wrong(name+".OPTIONS", "username, password and db are for redis, not for %s", engine)
+	case engine == "db":
+		return s.validateCacheTable(name, c)
+	}
+	return nil
+}
+
+var locationHint = map[string]string{
+	"memcached": "name the servers, such as 127.0.0.1:11211",
+	"pylibmc":   "name the servers, such as 127.0.0.1:11211",
+	"redis":     "name the server, such as redis://127.0.0.1:6379/1",
+	"db":        "name the table, such as cache_table",
+}
+
+func (s *Settings) validateCacheTable(name string, c cache.Settings) error {
+	alias := c.Options.Database
+	if alias == "" {
+		alias = "default"
+	}
+	if _, ok := s.Databases[alias]; !ok {
+		return wrong(name, "the db engine needs a database, and DATABASES has no %q (it has %s)", alias, names(s.Databases))
+	}
+	if len(c.Location) > 1 {
+		return wrong(name+".LOCATION", "the db engine takes one table name")
+	}
+	return nil
+}
+
+func (s *Settings) validateDatabases() error {
+	for alias, d := range s.Databases {
+		name := "DATABASES." + alias
+		engine, known := cache.DatabaseEngine(d.Engine)
+		switch {
+		case d.URL == "" && d.Engine == "":
+			return wrong(name, "needs an ENGINE (postgresql, mysql or sqlite3) or a URL")
+		case d.URL != "" && (d.Name != "" || d.Host != ""):
+			return wrong(name, "has a URL and NAME or HOST: they contradict each other; keep one")
+		case d.Engine != "" && !known:
+			return wrong(name+".ENGINE", "unknown database engine %q; known are postgresql, mysql, sqlite3 and Django's class paths of these", d.Engine)
+		case d.URL == "" && d.Name == "":
+			return wrong(name+".NAME", "is missing: which %s database?", engine)
+		case engine == "sqlite" && d.Host != "":
+			return wrong(name+".HOST", "sqlite3 is a file; it has no host")
+		}
+	}
+	return nil
+}
+
+func (s *Settings) validateBackends() error {
+	if err := s.validateBackend("CELERY_RESULT_BACKEND", s); err != nil {
+		return err
+	}
+	for name, b := range s.ResultBackends {
+		setting := "CELERY_RESULT_BACKENDS." + name
+		switch {
+		case name == "" || strings.Contains(name, "://") || slices.Contains(backendAliases, name):
+			return wrong(setting, "is no name for a backend: it means something already; choose another")
+		case b.Backend == "":
+			return wrong(setting, "needs a BACKEND: a URL, django-cache or django-db")
+		}
+		merged, err := s.Named(name)
+		if err != nil {
+			return err
+		}
+		if err := s.validateBackend(setting, &merged); err != nil {
+			return err
+		}
+		if err := merged.validateSerializers(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// backendAliases are the backends that are no URLs.
+var backendAliases = []string{"django-cache", "django-db", "cache", "disabled"}
+
+func (s *Settings) validateBackend(setting string, b *Settings) error {
+	backend := b.ResultBackend
+	if _, named := s.ResultBackends[backend]; named {
+		if b == s {
+			return nil // validated under its own name
+		}
+		return wrong(setting, "BACKEND %q is the name of another backend; give its URL instead", backend)
+	}
+	switch {
+	case backend == "" || backend == "disabled" || strings.Contains(backend, "://"):
+		return nil
+	case backend == "django-cache" || backend == "cache":
+		return b.validateCacheBackend(backend)
+	case backend == "django-db":
+		if _, ok := s.Databases["default"]; !ok {
+			return wrong(setting, "django-db needs a database, and DATABASES has no \"default\" (it has %s)", names(s.Databases))
+		}
+		return nil
+	}
+	return wrong(setting, "unknown backend %q; use a URL, one of %s, or a name of CELERY_RESULT_BACKENDS (%s)",
+		backend, strings.Join(backendAliases, ", "), names(s.ResultBackends))
+}
+
+func (s *Settings) validateCacheBackend(backend string) error {
+	if scheme, _, isURL := strings.Cut(s.CacheBackend, "://"); isURL {
+		if scheme != "memcached" && scheme != "memcache" && scheme != "pylibmc" && scheme != "memory" {
+			return wrong("CELERY_CACHE_BACKEND", "unknown scheme %q; a URL here is memcached:// or memory://, and redis goes into CELERY_RESULT_BACKEND or CACHES", scheme)
+		}
+		return nil
+	}
+	if backend == "cache" {
+		return wrong("CELERY_CACHE_BACKEND", "the cache backend needs memcached://host:port/ or memory://")
+	}
+	_, err := s.Cache(s.CacheBackend)
+	return err
+}
+
+func (s *Settings) validateTasks() error {
+	for task, name := range s.TaskBackends {
+		setting := "CELERY_TASK_BACKENDS." + task
+		if task == "" {
+			return wrong(setting, "has an empty task name")
+		}
+		if _, ok := s.ResultBackends[name]; !ok {
+			return wrong(setting, "unknown backend %q; CELERY_RESULT_BACKENDS has %s", name, names(s.ResultBackends))
+		}
+	}
+	if s.TaskIgnoreResult && len(s.TaskBackends) > 0 {
+		return wrong("CELERY_TASK_IGNORE_RESULT", "ignores every result, and CELERY_TASK_BACKENDS says where to keep some: they contradict each other")
+	}
+	return nil
+}
