@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -118,7 +119,7 @@ func (m *TaskMeta) Err() error {
 
 // Lookup returns the value stored under name beside Celery's own fields.
 func (m *TaskMeta) Lookup(name string) (Value, bool) {
-	for _, e := range m.Extra {
+	for _, e := range slices.Backward(m.Extra) {
 		if e.Name == name {
 			return e.Value, true
 		}

@@ -42,7 +42,9 @@ func (d Description) String() string {
 // order of their names. Settings that do not Validate are described as far as
 // they go.
 func (s *Settings) Describe() []Description {
-	list := []Description{s.describe("default")}
+	own := *s
+	own.resolve()
+	list := []Description{own.describe("default")}
 	for _, name := range sortedNames(s.ResultBackends) {
 		merged, err := s.Named(name)
 		if err != nil {

@@ -82,7 +82,8 @@ type Settings struct {
 	// ResultChordRetryInterval (result_chord_retry_interval). Default: 1 s.
 	ResultChordRetryInterval time.Duration
 
-	// ResultChordJoinTimeout (result_chord_join_timeout). Default: 3 s.
+	// ResultChordJoinTimeout (result_chord_join_timeout). Default: 3 s. Never:
+	// no limit.
 	ResultChordJoinTimeout time.Duration
 
 	// ResultBackendTransportOptions (result_backend_transport_options).
@@ -171,8 +172,8 @@ type RedisSettings struct {
 	DB                 int            // Default: 0
 	Username, Password string         // Default: none
 	MaxConnections     int            // Default: 64
-	SocketTimeout      time.Duration  // Default: 120 s
-	ConnectTimeout     time.Duration  // redis_socket_connect_timeout. Default: 5 s
+	SocketTimeout      time.Duration  // Default: 120 s. Never: no limit
+	ConnectTimeout     time.Duration  // redis_socket_connect_timeout. Default: 5 s. Never: no limit
 	RetryOnTimeout     bool           // Default: false
 	SocketKeepalive    bool           // Default: false
 	UseSSL             map[string]any // redis_backend_use_ssl. Default: none
@@ -204,7 +205,14 @@ func (e *SettingsError) Error() string {
 // Is reports whether target is ErrSettings.
 func (e *SettingsError) Is(target error) bool { return target == ErrSettings }
 
+// wrong returns a SettingsError. Text among args may be a URL that was put in
+// the wrong place, so its password is masked.
 func wrong(name, reason string, args ...any) error {
+	for i, arg := range args {
+		if text, ok := arg.(string); ok {
+			args[i] = MaskURL(text)
+		}
+	}
 	return &SettingsError{Name: name, Reason: fmt.Sprintf(reason, args...)}
 }
 
@@ -266,12 +274,30 @@ func (s *Settings) Named(name string) (Settings, error) {
 	b, ok := s.ResultBackends[name]
 	if !ok {
 		if name == s.ResultBackend {
+			merged.resolve()
 			return merged, nil
 		}
 		return merged, fmt.Errorf("%w %q; CELERY_RESULT_BACKENDS has %s", ErrUnknownBackend, name, names(s.ResultBackends))
 	}
 	b.over(&merged)
+	merged.resolve()
 	return merged, nil
+}
+
+// resolve turns a class path into the alias of the same backend.
+func (s *Settings) resolve() {
+	if alias, ok := classPaths[s.ResultBackend]; ok {
+		s.ResultBackend = alias
+	}
+}
+
+// classPaths are the class paths that Celery takes for django-celery-results'
+// backends.
+var classPaths = map[string]string{
+	"django_celery_results.backends:CacheBackend":             "django-cache",
+	"django_celery_results.backends.cache:CacheBackend":       "django-cache",
+	"django_celery_results.backends:DatabaseBackend":          "django-db",
+	"django_celery_results.backends.database:DatabaseBackend": "django-db",
 }
 
 // over lays the entry over the application's settings.
@@ -330,8 +356,10 @@ func (s *Settings) validateNumbers() error {
 		return wrong("DJANGO_CELERY_RESULTS_TASK_ID_MAX_LENGTH", "%d is no column width; use 191 for MySQL or 255", s.TaskIDMaxLength)
 	case s.ResultChordRetryInterval < 0:
 		return wrong("CELERY_RESULT_CHORD_RETRY_INTERVAL", "must be positive")
-	case s.ResultChordJoinTimeout < 0:
-		return wrong("CELERY_RESULT_CHORD_JOIN_TIMEOUT", "must be positive")
+	case s.ResultExpires > 0 && s.ResultExpires < time.Millisecond:
+		return wrong("CELERY_RESULT_EXPIRES", "%s is too short to be meant; numbers are seconds in a file and nanoseconds in Go", s.ResultExpires)
+	case s.Redis.MaxConnections < 0:
+		return wrong("CELERY_REDIS_MAX_CONNECTIONS", "%d is negative", s.Redis.MaxConnections)
 	case s.ResultCacheMax < -1:
 		return wrong("CELERY_RESULT_CACHE_MAX", "must be -1 (no cache) or a number of results")
 	case s.Redis.DB < 0:
@@ -348,7 +376,7 @@ func (s *Settings) validateSerializers() error {
 	if !slices.Contains(serializers, s.Serializer()) {
 		return wrong("CELERY_RESULT_SERIALIZER", "unknown serializer %q; known are %s", s.Serializer(), strings.Join(serializers, ", "))
 	}
-	if s.ResultBackend == "django-cache" {
+	if s.ResultBackend == "django-cache" || classPaths[s.ResultBackend] == "django-cache" {
 		return nil // Django's caches pickle, whatever the serializer
 	}
 	return validateAccept("CELERY_RESULT_ACCEPT_CONTENT", s.Accept(), s.Serializer())
@@ -385,8 +413,8 @@ func shortSerializer(s string) string {
 }
 
 func (s *Settings) validateCaches() error {
-	for alias, c := range s.Caches {
-		if err := s.validateCache("CACHES."+alias, c); err != nil {
+	for _, alias := range sortedNames(s.Caches) {
+		if err := s.validateCache("CACHES."+alias, s.Caches[alias]); err != nil {
 			return err
 		}
 	}
@@ -407,6 +435,12 @@ func (s *Settings) validateCache(name string, c cache.Settings) error {
 		return wrong(name+".OPTIONS.CULL_FREQUENCY", "%d is negative", o.CullFrequency)
 	case o.PoolSize < 0:
 		return wrong(name+".OPTIONS.max_connections", "%d is negative", o.PoolSize)
+	case o.MaxValue < 0:
+		return wrong(name+".OPTIONS.server_max_value_length", "%d is negative", o.MaxValue)
+	case o.DB < 0:
+		return wrong(name+".OPTIONS.db", "a database number is not negative")
+	case (o.ClientCert == "") != (o.ClientKey == ""):
+		return wrong(name+".OPTIONS", "a client certificate needs its key and a key its certificate")
 	case o.Serializer != "" && o.Serializer != "pickle" && o.Serializer != "json":
 		return wrong(name+".OPTIONS.SERIALIZER", "unknown serializer %q; a cache holds pickle or json", o.Serializer)
 	case engine != "locmem" && len(c.Location) == 0:
@@ -441,8 +475,8 @@ func (s *Settings) validateCacheTable(name string, c cache.Settings) error {
 }
 
 func (s *Settings) validateDatabases() error {
-	for alias, d := range s.Databases {
-		name := "DATABASES." + alias
+	for _, alias := range sortedNames(s.Databases) {
+		name, d := "DATABASES."+alias, s.Databases[alias]
 		engine, known := cache.DatabaseEngine(d.Engine)
 		switch {
 		case d.URL == "" && d.Engine == "":
@@ -461,11 +495,13 @@ func (s *Settings) validateDatabases() error {
 }
 
 func (s *Settings) validateBackends() error {
-	if err := s.validateBackend("CELERY_RESULT_BACKEND", s); err != nil {
+	own := *s
+	own.resolve()
+	if err := s.validateBackend("CELERY_RESULT_BACKEND", &own); err != nil {
 		return err
 	}
-	for name, b := range s.ResultBackends {
-		setting := "CELERY_RESULT_BACKENDS." + name
+	for _, name := range sortedNames(s.ResultBackends) {
+		setting, b := "CELERY_RESULT_BACKENDS."+name, s.ResultBackends[name]
 		switch {
 		case name == "" || strings.Contains(name, "://") || slices.Contains(backendAliases, name):
 			return wrong(setting, "is no name for a backend: it means something already; choose another")
@@ -492,7 +528,7 @@ var backendAliases = []string{"django-cache", "django-db", "cache", "disabled"}
 func (s *Settings) validateBackend(setting string, b *Settings) error {
 	backend := b.ResultBackend
 	if _, named := s.ResultBackends[backend]; named {
-		if b == s {
+		if setting == "CELERY_RESULT_BACKEND" {
 			return nil // validated under its own name
 		}
 		return wrong(setting, "BACKEND %q is the name of another backend; give its URL instead", backend)
@@ -527,8 +563,8 @@ func (s *Settings) validateCacheBackend(backend string) error {
 }
 
 func (s *Settings) validateTasks() error {
-	for task, name := range s.TaskBackends {
-		setting := "CELERY_TASK_BACKENDS." + task
+	for _, task := range sortedNames(s.TaskBackends) {
+		setting, name := "CELERY_TASK_BACKENDS."+task, s.TaskBackends[task]
 		if task == "" {
 			return wrong(setting, "has an empty task name")
 		}

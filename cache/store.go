@@ -16,8 +16,9 @@ var (
 	// cannot hold.
 	ErrBadKey = errors.New("cache: bad key")
 
-	// ErrTooLarge is returned, before anything is sent, for a value over the
-	// store's limit. No stale value is left under the key.
+	// ErrTooLarge is returned for a value over the store's limit, before it is
+	// sent. Set then leaves no stale value under the key; Add and Update leave
+	// the entry that stands.
 	ErrTooLarge = errors.New("cache: value too large")
 
 	// ErrNotInteger is returned by Incr and Decr when the value is not an
@@ -66,13 +67,13 @@ type Traits struct {
 	// PrintableKeys is set when bytes 0x00–0x20 and 0x7f are refused in keys.
 	PrintableKeys bool
 
-	// MaxValue is the longest value in bytes. Zero: no limit.
+	// MaxValue is the longest value in bytes, which Cache checks. Zero: no limit.
 	MaxValue int
 
 	// KeepsFormat is set when Get returns the Format that was stored.
 	KeepsFormat bool
 
-	// Resolution is the step of lifetimes: a shorter one is rounded up to it.
+	// Resolution is the step of lifetimes, to which the driver rounds up.
 	Resolution time.Duration
 }
 

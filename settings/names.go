@@ -1,8 +1,8 @@
 package settings
 
 import (
+	"math"
 	"regexp"
-	"slices"
 	"strings"
 )
 
@@ -120,10 +120,14 @@ func unknown(name string, names []string) error {
 // nearest returns the first of names that is least different from name, in
 // whatever case. Wrong letters count double: people leave out words.
 func nearest(name string, names []string) string {
-	name = strings.ToLower(name)
-	return slices.MinFunc(names, func(a, b string) int {
-		return distance(name, strings.ToLower(a), 2) - distance(name, strings.ToLower(b), 2)
-	})
+	var best string
+	least := math.MaxInt
+	for _, candidate := range names {
+		if d := distance(strings.ToLower(name), strings.ToLower(candidate), 2); d < least {
+			best, least = candidate, d
+		}
+	}
+	return best
 }
 
 // maxName is the longest name that is compared or shown.

@@ -1,6 +1,7 @@
 package cachetest
 
 import (
+	"strconv"
 	"sync/atomic"
 
 	"github.com/stretchr/testify/assert"
@@ -110,15 +111,26 @@ func formatsKept(e *env) {
 }
 
 func oneAddWins(e *env) {
+	for round := range 20 {
+		key := e.key(strconv.Itoa(round))
+		e.oneWins("add", func(i int) (bool, error) {
+			return e.store.Add(e.ctx, key, raw(strconv.Itoa(i)), long)
+		})
+	}
+}
+
+// oneWins checks that exactly one of 64 callers is told true.
+func (e *env) oneWins(what string, do func(i int) (bool, error)) {
+	e.Helper()
 	var won atomic.Int64
 	together(64, func(i int) {
-		ok, err := e.store.Add(e.ctx, e.key("k"), raw("value"), long)
+		ok, err := do(i)
 		assert.NoError(e, err)
 		if ok {
 			won.Add(1)
 		}
 	})
-	require.EqualValues(e, 1, won.Load(), "adds that reported true")
+	require.EqualValues(e, 1, won.Load(), "%ss that reported true", what)
 }
 
 func clearRemoves(e *env) {

@@ -49,7 +49,7 @@ func (s *Store) cull(ctx context.Context, keep []string) (int, error) {
 
 func (s *Store) count(ctx context.Context) (int, error) {
 	var rows int
-	err := s.run(ctx, repeatable, func() error {
+	err := s.run(ctx, sqldialect.Repeatable, func() error {
 		return s.db.QueryRowContext(ctx, s.queries.count.Text).Scan(&rows)
 	})
 	return rows, err
@@ -57,7 +57,7 @@ func (s *Store) count(ctx context.Context) (int, error) {
 
 func (s *Store) dropAll(ctx context.Context, keep []string) error {
 	q := s.dialect.Rebind(`DELETE FROM ` + s.queries.table + ` WHERE ` + notIn(1, len(keep)))
-	_, err := s.exec(ctx, repeatable, 0, q, anys(keep)...)
+	_, err := s.exec(ctx, sqldialect.Repeatable, 0, q, anys(keep)...)
 	return err
 }
 
@@ -75,7 +75,7 @@ func (s *Store) drop(ctx context.Context, most int, condition string, args ...an
 	q := s.dialect.Rebind(statement)
 	for dropped := 0; ; {
 		limit := min(rowsPerCull, most-dropped)
-		n, err := s.affect(ctx, repeatable, 0, q, append(args[:len(args):len(args)], limit)...)
+		n, err := s.affect(ctx, sqldialect.Repeatable, 0, q, append(args[:len(args):len(args)], limit)...)
 		dropped += int(n)
 		if err != nil || int(n) < limit || dropped >= most {
 			return dropped, err

@@ -3,10 +3,11 @@ package dbcache_test
 import (
 	"context"
 	"database/sql"
+	"flag"
 	"path/filepath"
 	"testing"
 
-	_ "github.com/go-sql-driver/mysql"
+	"github.com/go-sql-driver/mysql"
 	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/stretchr/testify/require"
 	_ "modernc.org/sqlite"
@@ -18,7 +19,18 @@ import (
 	"github.com/celeryresults/celeryresults/internal/testserver"
 )
 
-func TestMain(m *testing.M) { testserver.Main(m) }
+// TestMain lets many of the suite's cases run at once: they wait for lifetimes
+// to end rather than work. The MySQL driver's remarks about connections that
+// tests have killed are left out.
+func TestMain(m *testing.M) {
+	if err := mysql.SetLogger(&mysql.NopLogger{}); err != nil {
+		panic(err)
+	}
+	if err := flag.Set("test.parallel", "24"); err != nil {
+		panic(err)
+	}
+	testserver.Main(m)
+}
 
 const table = "my_cache_table"
 
@@ -67,7 +79,9 @@ func TestStore(t *testing.T) {
 	onEach(t, func(t *testing.T, database cache.Database) {
 		cachetest.Harness{
 			Owned: true,
-			Open:  func(t *testing.T) cache.Store { return open(t, database, cache.Options{MaxEntries: 100_000}) },
+			Open: func(t *testing.T) cache.Store {
+				return open(t, database, cache.Options{MaxEntries: 100_000, PoolSize: 4})
+			},
 			Stall: func(t *testing.T) (cache.Store, func()) { return stalled(t, database) },
 		}.Run(t)
 	})
@@ -89,7 +103,7 @@ func stalled(t *testing.T, database cache.Database) (cache.Store, func()) {
 // rollbackJournal opens a SQLite database without a write-ahead log, beside
 // which readers never wait.
 func rollbackJournal(t *testing.T) *sql.DB {
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "stalled.db")+"?_pragma=busy_timeout(10000)")
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "stalled.db")+"?_pragma=busy_timeout(20)")
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	return db

@@ -56,7 +56,7 @@ func (s *Store) getChunk(ctx context.Context, keys []string, found map[string]ca
 	}
 	q := s.dialect.Rebind(`SELECT cache_key, value FROM ` + s.queries.table +
 		` WHERE expires >= $1 AND cache_key IN (` + parameters(2, padded(len(keys))) + `)`)
-	return s.run(ctx, repeatable, func() error {
+	return s.run(ctx, sqldialect.Repeatable, func() error {
 		rows, err := s.db.QueryContext(ctx, q.Text, q.Args(withKeys(keys, s.now())...)...)
 		if err != nil {
 			return err
@@ -127,7 +127,7 @@ func (s *Store) setChunk(ctx context.Context, rows []row, size int, ttl time.Dur
 	}
 	q := s.dialect.Rebind(`INSERT INTO ` + s.queries.table + ` (cache_key, value, expires) VALUES ` +
 		strings.Join(tuples, ", ") + ` ` + s.dialect.Upsert("cache_key", "value", "expires"))
-	_, err := s.exec(ctx, repeatable, size, q, args...)
+	_, err := s.exec(ctx, sqldialect.Repeatable, size, q, args...)
 	if errors.Is(err, cache.ErrTooLarge) {
 		return errors.Join(err, s.DeleteMany(ctx, keys))
 	}
@@ -150,7 +150,7 @@ func (s *Store) DeleteMany(ctx context.Context, keys []string) error {
 			condition += ` AND CAST(cache_key AS BINARY) IN (` + list + `)`
 		}
 		q := s.dialect.Rebind(`DELETE FROM ` + s.queries.table + ` WHERE ` + condition)
-		if _, err := s.exec(ctx, repeatable, 0, q, withKeys(chunk)...); err != nil {
+		if _, err := s.exec(ctx, sqldialect.Repeatable, 0, q, withKeys(chunk)...); err != nil {
 			return fmt.Errorf("dbcache: delete many: %w", err)
 		}
 	}

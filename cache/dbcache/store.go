@@ -20,7 +20,7 @@ func (s *Store) Get(ctx context.Context, key string) (cache.Item, error) {
 		return cache.Item{}, fmt.Errorf("dbcache: get: %w", err)
 	}
 	var found, value string
-	err := s.run(ctx, repeatable, func() error {
+	err := s.run(ctx, sqldialect.Repeatable, func() error {
 		return s.db.QueryRowContext(ctx, s.queries.get.Text, s.queries.get.Args(key, s.now())...).Scan(&found, &value)
 	})
 	if errors.Is(err, sql.ErrNoRows) || (err == nil && found != key) {
@@ -38,7 +38,7 @@ func (s *Store) Set(ctx context.Context, key string, item cache.Item, ttl time.D
 		return fmt.Errorf("dbcache: set: %w", err)
 	}
 	value := encode(item)
-	_, err := s.exec(ctx, repeatable, len(value), s.queries.set, key, value, s.expiry(ttl))
+	_, err := s.exec(ctx, sqldialect.Repeatable, len(value), s.queries.set, key, value, s.expiry(ttl))
 	if errors.Is(err, cache.ErrTooLarge) {
 		_, gone := s.Delete(ctx, key)
 		err = errors.Join(err, gone)
@@ -57,7 +57,7 @@ func (s *Store) Add(ctx context.Context, key string, item cache.Item, ttl time.D
 		return false, fmt.Errorf("dbcache: add: %w", err)
 	}
 	value := encode(item)
-	result, err := s.exec(ctx, once, len(value), s.queries.add, key, value, s.expiry(ttl), s.now())
+	result, err := s.exec(ctx, sqldialect.Once, len(value), s.queries.add, key, value, s.expiry(ttl), s.now())
 	if err != nil {
 		return false, failed("add", key, err)
 	}
@@ -87,7 +87,7 @@ func (s *Store) CompareAndSwap(ctx context.Context, key string, old, item cache.
 		return false, fmt.Errorf("dbcache: compare and swap: %w", err)
 	}
 	was, value := encode(old), encode(item)
-	rows, err := s.affect(ctx, once, len(was)+len(value), s.queries.swap, key, was, value, s.expiry(ttl), s.now())
+	rows, err := s.affect(ctx, sqldialect.Once, len(was)+len(value), s.queries.swap, key, was, value, s.expiry(ttl), s.now())
 	if err == nil && rows == 0 && was == value {
 		return s.holds(ctx, key, was)
 	}
@@ -112,7 +112,7 @@ func (s *Store) Touch(ctx context.Context, key string, ttl time.Duration) (bool,
 	if err := checkKey(key); err != nil {
 		return false, fmt.Errorf("dbcache: touch: %w", err)
 	}
-	rows, err := s.affect(ctx, repeatable, 0, s.queries.touch, key, s.expiry(ttl), s.now())
+	rows, err := s.affect(ctx, sqldialect.Repeatable, 0, s.queries.touch, key, s.expiry(ttl), s.now())
 	if err != nil {
 		return false, failed("touch", key, err)
 	}
@@ -136,7 +136,7 @@ func (s *Store) Delete(ctx context.Context, key string) (bool, error) {
 	if err := checkKey(key); err != nil {
 		return false, fmt.Errorf("dbcache: delete: %w", err)
 	}
-	rows, err := s.affect(ctx, repeatable, 0, s.queries.delete, key, s.now())
+	rows, err := s.affect(ctx, sqldialect.Repeatable, 0, s.queries.delete, key, s.now())
 	if err != nil {
 		return false, failed("delete", key, err)
 	}
@@ -145,14 +145,14 @@ func (s *Store) Delete(ctx context.Context, key string) (bool, error) {
 
 // Clear implements [cache.Clearer]: it deletes all rows of the table.
 func (s *Store) Clear(ctx context.Context) error {
-	if _, err := s.exec(ctx, repeatable, 0, s.queries.clear); err != nil {
+	if _, err := s.exec(ctx, sqldialect.Repeatable, 0, s.queries.clear); err != nil {
 		return fmt.Errorf("dbcache: clear: %w", err)
 	}
 	return nil
 }
 
 // affect runs a statement and returns how many rows it affected.
-func (s *Store) affect(ctx context.Context, mode mode, size int, q sqldialect.Query, args ...any) (int64, error) {
+func (s *Store) affect(ctx context.Context, mode sqldialect.Mode, size int, q sqldialect.Query, args ...any) (int64, error) {
 	result, err := s.exec(ctx, mode, size, q, args...)
 	if err != nil {
 		return 0, err
@@ -161,7 +161,7 @@ func (s *Store) affect(ctx context.Context, mode mode, size int, q sqldialect.Qu
 }
 
 // exec runs a statement that carries size bytes of values.
-func (s *Store) exec(ctx context.Context, mode mode, size int, q sqldialect.Query, args ...any) (sql.Result, error) {
+func (s *Store) exec(ctx context.Context, mode sqldialect.Mode, size int, q sqldialect.Query, args ...any) (sql.Result, error) {
 	if err := s.checkPacket(ctx, size); err != nil {
 		return nil, err
 	}
@@ -189,7 +189,7 @@ func (s *Store) checkPacket(ctx context.Context, size int) error {
 	}
 	limit := s.packet.Load()
 	if limit == 0 {
-		err := s.run(ctx, repeatable, func() error {
+		err := s.run(ctx, sqldialect.Repeatable, func() error {
 			return s.db.QueryRowContext(ctx, `SELECT @@max_allowed_packet`).Scan(&limit)
 		})
 		if err != nil {

@@ -32,7 +32,7 @@ func (s *Store) CreateTable(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("dbcache: create table: %w", err)
 	}
-	err = s.run(ctx, repeatable, func() error { return s.create(ctx, statements) })
+	err = s.run(ctx, sqldialect.Repeatable, func() error { return s.create(ctx, statements) })
 	if err != nil && sqldialect.Classify(err) != sqldialect.Conflict {
 		return fmt.Errorf("dbcache: create table %q: %w", s.table, err)
 	}
@@ -44,7 +44,7 @@ func (s *Store) CreateTable(ctx context.Context) error {
 
 // probe returns an error unless the table is there with its columns.
 func (s *Store) probe(ctx context.Context) error {
-	return s.run(ctx, repeatable, func() error {
+	return s.run(ctx, sqldialect.Repeatable, func() error {
 		rows, err := s.db.QueryContext(ctx, `SELECT cache_key, value, expires FROM `+s.queries.table+` WHERE 1 = 0`)
 		if err != nil {
 			return err

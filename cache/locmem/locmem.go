@@ -45,6 +45,16 @@ type Store struct {
 	closed    atomic.Bool
 }
 
+var _ interface {
+	cache.Store
+	cache.Swapper
+	cache.ManyGetter
+	cache.ManySetter
+	cache.ManyDeleter
+	cache.Counter
+	cache.Clearer
+} = (*Store)(nil)
+
 // New opens the location, which exists from its first New to its last Close;
 // the empty one is a location like any other. Nil options mean the defaults. It
 // returns an error for a negative MaxEntries or CullFrequency other than

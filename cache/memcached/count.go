@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"strconv"
 	"strings"
@@ -20,21 +21,17 @@ import (
 // cache.ErrNotInteger when the value is not an integer or the sum does not fit
 // an int64.
 //
-// Memcached counts in unsigned integers and its decr stops at zero, where
-// Django's decr stops with it. Here a sum below zero is stored as such, by
-// compare-and-swap. That needs the entry's lifetime, hence memcached 1.6 and a
-// store made by [Open]; on others it is errors.ErrUnsupported.
+// Memcached counts in unsigned integers, and its decr stops at zero, as
+// Django's decr then does. Here sums below zero are exact: counting down, and
+// counting what is negative, is a compare-and-swap. That asks the server for
+// the entry's lifetime, which takes memcached 1.6 and knowing the servers
+// ([Open] does); else it is errors.ErrUnsupported.
 func (s *Store) Incr(ctx context.Context, key string, delta int64) (int64, error) {
 	if delta < 0 {
-		item, err := s.Get(ctx, key)
-		if err != nil {
-			return 0, err
-		}
-		if value, err := integer(key, item); err != nil || value < -delta {
-			return s.incrBySwap(ctx, key, delta)
-		}
+		return s.incrBySwap(ctx, key, delta)
 	}
-	sum, err := s.incrModulo(ctx, key, uint64(delta))
+	n := s.node(key)
+	sum, err := run(ctx, s, n, once, func() (uint64, error) { return n.client.Increment(key, uint64(delta)) })
 	switch {
 	case errors.Is(err, memcache.ErrCacheMiss):
 		return 0, cache.ErrMiss
@@ -42,29 +39,23 @@ func (s *Store) Incr(ctx context.Context, key string, delta int64) (int64, error
 		return s.incrBySwap(ctx, key, delta)
 	case err != nil:
 		return 0, fail(ctx, "incr", key, err)
-	case int64(sum) < 0:
-		return s.undo(ctx, key, delta)
+	case sum > math.MaxInt64:
+		return 0, s.undo(ctx, key, delta)
 	}
 	return int64(sum), nil
 }
 
-// incrModulo counts modulo 2^64, as memcached does: adding the two's complement
-// of a number subtracts it.
-func (s *Store) incrModulo(ctx context.Context, key string, delta uint64) (uint64, error) {
-	n := s.node(key)
-	return run(ctx, s, n, once, func() (uint64, error) { return n.client.Increment(key, delta) })
-}
-
-// undo takes back a sum that left the range of a positive int64, and counts
-// again with care.
-func (s *Store) undo(ctx context.Context, key string, delta int64) (int64, error) {
-	if _, err := s.incrModulo(context.WithoutCancel(ctx), key, uint64(-delta)); err != nil {
-		return 0, fail(ctx, "incr", key, err)
+// undo takes back a sum that does not fit, whatever became of ctx.
+func (s *Store) undo(ctx context.Context, key string, delta int64) error {
+	n, ctx := s.node(key), context.WithoutCancel(ctx)
+	_, err := run(ctx, s, n, once, func() (uint64, error) { return n.client.Decrement(key, uint64(delta)) })
+	if err != nil {
+		return fail(ctx, "incr", key, err)
 	}
-	return s.incrBySwap(ctx, key, delta)
+	return noFit(key)
 }
 
-// incrBySwap counts in int64, for sums below zero and to find out what is wrong.
+// incrBySwap counts in int64.
 func (s *Store) incrBySwap(ctx context.Context, key string, delta int64) (int64, error) {
 	for {
 		item, err := s.Get(ctx, key)
@@ -84,8 +75,7 @@ func (s *Store) incrBySwap(ctx context.Context, key string, delta int64) (int64,
 
 // swapSum stores a sum for the lifetime that the entry has left.
 func (s *Store) swapSum(ctx context.Context, key string, item cache.Item, sum int64) (bool, error) {
-	n := s.node(key)
-	ttl, err := run(ctx, s, n, again, func() (time.Duration, error) { return n.lifetime(key) })
+	ttl, err := run(ctx, s, s.node(key), again, func() (time.Duration, error) { return s.lifetime(key) })
 	if err != nil {
 		return false, fail(ctx, "incr", key, err)
 	}
@@ -110,18 +100,23 @@ func add(key string, item cache.Item, delta int64) (int64, error) {
 	}
 	sum := value + delta
 	if (sum > value) != (delta > 0) && delta != 0 {
-		return 0, fmt.Errorf("memcached: incr %q: %w: the sum does not fit", key, cache.ErrNotInteger)
+		return 0, noFit(key)
 	}
 	return sum, nil
 }
 
+func noFit(key string) error {
+	return fmt.Errorf("memcached: incr %q: %w: the sum does not fit", key, cache.ErrNotInteger)
+}
+
 // lifetime asks how long the entry still lives, which gomemcache has no command
 // for, on a connection of its own. An entry that is gone gets some lifetime.
-func (n *node) lifetime(key string) (time.Duration, error) {
-	if n.addr == nil {
-		return 0, fmt.Errorf("a sum below zero over the caller's client: %w", errors.ErrUnsupported)
+func (s *Store) lifetime(key string) (time.Duration, error) {
+	if s.servers == nil {
+		return 0, fmt.Errorf("a sum that may be negative, on unknown servers: %w", errors.ErrUnsupported)
 	}
-	conn, err := net.DialTimeout(n.addr.Network(), n.addr.String(), timeout)
+	addr := s.servers.addrs[s.servers.place(key)]
+	conn, err := net.DialTimeout(addr.Network(), addr.String(), timeout)
 	if err != nil {
 		return 0, err
 	}

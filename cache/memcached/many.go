@@ -53,7 +53,7 @@ func (s *Store) byNode(keys []string) []part {
 		parts[i].node = n
 	}
 	for _, key := range keys {
-		i := s.place(key)
+		i := s.servers.place(key)
 		parts[i].keys = append(parts[i].keys, key)
 	}
 	return parts

@@ -57,14 +57,18 @@ type Options struct {
 	// MaxValue is the servers' item size limit (their -I option) in bytes.
 	// Zero or less: 1 MiB.
 	MaxValue int
+
+	// Servers is the client's selector. Nil: the client has another, and
+	// counting down is errors.ErrUnsupported.
+	Servers *Servers
 }
 
 // Store is a [cache.Store] in memcached. It offers cache.Swapper,
 // cache.ManyGetter, cache.Counter and cache.Clearer; memcached has no commands
 // to write or delete many keys. It is safe for concurrent use.
 type Store struct {
-	nodes    []*node
-	place    func(key string) int // index into nodes
+	servers  *Servers // nil when not known
+	nodes    []*node  // one, or one for each of the servers
 	library  Library
 	maxValue int
 	owned    bool // Close closes the clients
@@ -83,7 +87,6 @@ var _ interface {
 type node struct {
 	client *memcache.Client
 	slots  chan struct{} // a token for every connection in use
-	addr   net.Addr      // nil when the client belongs to the caller
 }
 
 func newNode(client *memcache.Client, poolSize int) *node {
@@ -102,8 +105,8 @@ func New(client *memcache.Client, options *Options) *Store {
 		options = &Options{}
 	}
 	return &Store{
+		servers:  options.Servers,
 		nodes:    []*node{newNode(client, options.PoolSize)},
-		place:    func(string) int { return 0 },
 		library:  options.Library,
 		maxValue: maxValueFor(options.MaxValue),
 	}
@@ -123,7 +126,7 @@ func Open(s cache.Settings) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	store := &Store{place: servers.place, library: library, maxValue: maxValueFor(s.Options.MaxValue), owned: true}
+	store := &Store{servers: servers, library: library, maxValue: maxValueFor(s.Options.MaxValue), owned: true}
 	for _, addr := range servers.addrs {
 		store.nodes = append(store.nodes, openNode(addr, s.Options.PoolSize))
 	}
@@ -143,7 +146,6 @@ func libraryOf(backend string) (Library, error) {
 func openNode(addr net.Addr, poolSize int) *node {
 	client := memcache.NewFromSelector(&Servers{addrs: []net.Addr{addr}})
 	n := newNode(client, poolSize)
-	n.addr = addr
 	client.Timeout = timeout
 	client.MaxIdleConns = cap(n.slots)
 	client.DialContext = dial
@@ -183,7 +185,13 @@ func (s *Store) Close() error {
 	return errors.Join(errs...)
 }
 
-func (s *Store) node(key string) *node { return s.nodes[s.place(key)] }
+// node returns the one that holds a key.
+func (s *Store) node(key string) *node {
+	if len(s.nodes) == 1 {
+		return s.nodes[0]
+	}
+	return s.nodes[s.servers.place(key)]
+}
 
 // retry says whether a command may be sent again when its connection broke.
 type retry bool

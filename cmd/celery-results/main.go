@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 	_ "github.com/jackc/pgx/v5/stdlib" // for DATABASES of PostgreSQL
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/spf13/cobra"
 	_ "modernc.org/sqlite" // for DATABASES of SQLite
 
@@ -26,8 +27,11 @@ func main() {
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Environ()))
 }
 
+// init silences the clients that write to standard error by themselves: they
+// return the same errors.
 func init() {
-	_ = mysql.SetLogger(&mysql.NopLogger{}) // fails for nil only; errors are returned, too
+	_ = mysql.SetLogger(&mysql.NopLogger{}) // fails for nil only
+	logging.Disable()
 }
 
 // run is the whole command: it returns the exit status. Nothing is read or
@@ -72,10 +76,10 @@ func (c *cli) root() *cobra.Command {
 	}
 	flags := root.PersistentFlags()
 	flags.SortFlags = false
-	flags.StringVar(&c.settingsFile, "settings", c.getenv("CELERY_RESULTS_SETTINGS"), "settings `file`: TOML, YAML or JSON (CELERY_RESULTS_SETTINGS)")
+	flags.StringVar(&c.settingsFile, "settings", c.getenv("CELERY_RESULTS_SETTINGS"), "TOML, YAML or JSON `file` of settings (default: CELERY_RESULTS_SETTINGS)")
 	flags.Lookup("settings").DefValue = ""
 	flags.StringVar(&c.backend, "backend", "", "a `name` of CELERY_RESULT_BACKENDS, instead of the default backend")
-	flags.StringVar(&c.format, "format", formatTable, "`json`, one object a line, or table, for people")
+	flags.StringVar(&c.format, "format", formatTable, "output `form`: json, one object a line, or table, for people")
 	root.AddCommand(c.getCommand(), c.waitCommand(), c.storeCommand(), c.forgetCommand(), c.groupCommand(), c.checkCommand(), c.versionCommand())
 	return root
 }
@@ -85,6 +89,7 @@ func onlyCommands(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
+	cmd.SuggestionsMinimumDistance = 2
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		return usage(cmd, "unknown command %q; did you mean %s?", args[0], strings.Join(near, " or "))
 	}

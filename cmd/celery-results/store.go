@@ -22,7 +22,7 @@ var storeFlags = []struct {
 	parse func(string) (any, error)
 	usage string
 }{
-	{"status", plainText, "`state`: SUCCESS, FAILURE, RETRY, REVOKED, STARTED, or one of your own"},
+	{"status", plainText, "`state` of the task: one of Celery's, such as SUCCESS, or one of your own"},
 	{"result", nil, "`JSON` of the return value, of a custom state's meta, or an exception (default null)"},
 	{"traceback", plainText, "Python's `text` of the stack"},
 	{"name", plainText, "`name` of the task"},

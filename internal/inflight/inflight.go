@@ -1,5 +1,10 @@
 // Package inflight lets a caller leave an operation that is under way, for
 // client libraries that do not watch contexts themselves.
+//
+// [Do] does it for any operation, at the price of a goroutine for each. A
+// [Pool] does it for clients that dial through a [Line]: there the operation
+// runs in the caller's goroutine, and its connection is cut short when its
+// context ends.
 package inflight
 
 import (
@@ -7,8 +12,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -19,10 +22,8 @@ import (
 // other means, such as a socket timeout.
 //
 // When ctx is already done, f is not run. When ctx can never be done, f runs in
-// the caller's goroutine, at no cost.
-//
-// An operation that watches the deadline itself may report its own timeout a
-// moment before ctx does. Do returns ctx's error then, too.
+// the caller's goroutine, at no cost. An error of f's is ctx's own when that is
+// done: f may have noticed first.
 func Do[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	if err := ctx.Err(); err != nil {
 		var zero T
@@ -51,16 +52,19 @@ type outcome[T any] struct {
 	err   error
 }
 
-// ended replaces a socket timeout that ctx's deadline caused by ctx's error.
+// ended replaces an error that the end of ctx may have caused by ctx's own. A
+// socket's deadline, taken from ctx, may be noticed a moment before ctx is done.
 func ended(ctx context.Context, err error) error {
-	if !errors.Is(err, os.ErrDeadlineExceeded) {
-		return err
+	if err == nil {
+		return nil
 	}
-	if deadline, ok := ctx.Deadline(); !ok || time.Now().Before(deadline) {
-		return err
+	if deadline, ok := ctx.Deadline(); ok && errors.Is(err, os.ErrDeadlineExceeded) && !time.Now().Before(deadline) {
+		<-ctx.Done()
 	}
-	<-ctx.Done()
-	return ctx.Err()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
 }
 
 // Lost reports whether err says that the other side closed the connection: the
@@ -68,37 +72,4 @@ func ended(ctx context.Context, err error) error {
 func Lost(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
-}
-
-// Gate admits operations until it is shut and then waits for those inside. The
-// zero value is open. Its methods are safe for concurrent use.
-type Gate struct {
-	shut   atomic.Bool
-	inside sync.RWMutex // held for reading by every operation inside
-}
-
-// Enter reports whether the operation may begin. If so, it must call Leave.
-// An operation must not enter twice.
-func (g *Gate) Enter() bool {
-	if g.shut.Load() {
-		return false
-	}
-	g.inside.RLock()
-	if g.shut.Load() {
-		g.inside.RUnlock()
-		return false
-	}
-	return true
-}
-
-// Leave ends an operation that entered.
-func (g *Gate) Leave() { g.inside.RUnlock() }
-
-// Shut admits no more operations and reports whether the gate was open.
-func (g *Gate) Shut() bool { return !g.shut.Swap(true) }
-
-// Wait returns when no operation is inside. The gate must have been shut.
-func (g *Gate) Wait() {
-	g.inside.Lock()
-	defer g.inside.Unlock()
 }

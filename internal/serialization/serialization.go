@@ -8,8 +8,9 @@
 package serialization
 
 import (
-	"errors"
 	"fmt"
+
+	"github.com/celeryresults/celeryresults/python"
 )
 
 // Limits that hold in every codec.
@@ -28,10 +29,10 @@ const (
 // Errors that callers act on. Test with errors.Is.
 var (
 	// ErrLimit is returned when a payload exceeds a limit of this package.
-	ErrLimit = errors.New("limit exceeded")
+	ErrLimit = python.ErrLimit
 
 	// ErrUnsupported is returned for a value that a format cannot hold.
-	ErrUnsupported = errors.New("unsupported value")
+	ErrUnsupported = python.ErrUnsupported
 )
 
 // SyntaxError is a payload that does not follow its format.
@@ -58,7 +59,8 @@ type Codec interface {
 
 	// Append appends the encoding of v to dst. On error it returns dst as it
 	// was, and the error. v is any value that python.Plain accepts, a
-	// python.Dict for an ordered mapping, or a Value.
+	// python.Dict for an ordered mapping, or a Value, also inside a Dict, an
+	// []any or a map[string]any.
 	Append(dst []byte, v any) ([]byte, error)
 
 	// Decode decodes the whole of data, which it does not keep.
@@ -66,7 +68,7 @@ type Codec interface {
 
 	// Fields splits a top-level mapping with text keys into its entries,
 	// appended to dst, without decoding their values. The Values keep data:
-	// it must not change afterwards. Entries that were read before an error
+	// it must not change afterwards. Of entries with one name the last counts. Entries that were read before an error
 	// are returned beside it. Data that is not such a mapping is an error.
 	Fields(dst []Field, data []byte) ([]Field, error)
 

@@ -24,8 +24,12 @@ const (
 	// else created first.
 	Conflict
 
-	// Transient is a deadlock, a serialization failure, a lock that is taken,
-	// a server that is starting, or a connection that turned out dead before
+	// Locked is a SQLite file that another connection has locked. Nothing
+	// happened: the statement can be repeated.
+	Locked
+
+	// Transient is a deadlock, a serialization failure, a lock waited for too
+	// long, a server that is starting, or a connection that turned out dead before
 	// anything was sent. Nothing happened: the statement can be repeated.
 	Transient
 
@@ -85,7 +89,7 @@ var states = map[string]Condition{
 	"55P03": Transient,    // lock_not_available
 	"53300": Transient,    // too_many_connections
 	"57P03": Transient,    // cannot_connect_now
-	"57P01": Disconnected, // admin_shutdown
+	"57P01": Transient,    // admin_shutdown: it ends what is not committed, or an idle connection
 	"57P02": Disconnected, // crash_shutdown
 	"08":    Disconnected, // connection exceptions
 	"54000": TooLarge,     // program_limit_exceeded
@@ -140,7 +144,7 @@ func ofSQLiteCode(code int) Condition {
 	case code == sqliteUnique, code == sqlitePrimaryKey:
 		return Conflict
 	case code&0xff == sqliteBusy, code&0xff == sqliteLocked:
-		return Transient
+		return Locked
 	case code&0xff == sqliteTooBig:
 		return TooLarge
 	}
@@ -159,8 +163,8 @@ var messages = map[string]Condition{
 	"invalid connection":            Disconnected, // mysql.ErrInvalidConn
 	"packet for query is too large": TooLarge,     // mysql.ErrPktTooLarge
 	"UNIQUE constraint failed":      Conflict,     // SQLite, as the next three
-	"database is locked":            Transient,
-	"database table is locked":      Transient,
+	"database is locked":            Locked,
+	"database table is locked":      Locked,
 	"string or blob too big":        TooLarge,
 }
 

@@ -56,7 +56,8 @@ func ForEngine(engine string) (*Dialect, error) {
 // Open opens a database from an entry of Django's DATABASES, or its URL, with
 // the drivers pgx, mysql or sqlite (modernc.org's), and limits its pool: 16
 // connections to a server, one to SQLite, where a second writer would only
-// wait. It does not connect yet. It returns an error for an unknown engine or
+// wait. SQLite's files get a write-ahead log, and their locks are to be waited
+// for with [Retry]. Open does not connect yet. It returns an error for an unknown engine or
 // option, and one that names the import to add when the driver is not linked.
 // No error shows the password.
 func Open(database cache.Database) (*sql.DB, *Dialect, error) {
@@ -288,17 +289,18 @@ func mysqlAddress(database cache.Database) string {
 	return "tcp(" + address(host, port) + ")"
 }
 
-// sqliteOptions holds Django's only option: the seconds to wait for a lock.
-var sqliteOptions = []string{"timeout"}
+// lockTimeout is how long SQLite itself waits for another connection's lock.
+// No context ends that wait, so it is short: Retry goes on.
+const lockTimeout = 20 * time.Millisecond
 
-// lockTimeout is how long SQLite waits for another process's lock.
-const lockTimeout = 10 * time.Second
+// sqliteOption is Django's option for another lockTimeout, in seconds.
+const sqliteOption = "timeout"
 
 func sqliteSource(database cache.Database) (string, error) {
 	wait := lockTimeout
 	for name, value := range database.Options {
-		if name != "timeout" {
-			return "", unknownOption(name, sqliteOptions)
+		if name != sqliteOption {
+			return "", unknownOption(name, []string{sqliteOption})
 		}
 		var err error
 		if wait, err = time.ParseDuration(value + "s"); err != nil || wait < 0 {
@@ -309,7 +311,7 @@ func sqliteSource(database cache.Database) (string, error) {
 	case "":
 		return "", errNoName
 	case ":memory:":
-		return ":memory:", nil
+		return database.Name, nil
 	}
 	parameters := url.Values{
 		"_pragma": {

@@ -420,11 +420,11 @@ func smallInt(text []byte) int64 {
 }
 
 func bigInt(text []byte) (any, error) {
-	if i, err := strconv.ParseInt(string(text), 10, 64); err == nil {
-		return i, nil
-	}
 	if err := checkDigits(text); err != nil {
 		return nil, err
+	}
+	if i, err := strconv.ParseInt(string(text), 10, 64); err == nil {
+		return i, nil
 	}
 	i, _ := new(big.Int).SetString(string(text), 10) // digits only
 	return i, nil

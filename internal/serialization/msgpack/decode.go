@@ -101,7 +101,7 @@ func (d *decoder) atom() (any, error) {
 		v, rest, err := msgp.ReadFloat64Bytes(d.rest)
 		return asAny(take(d, v, rest, err))
 	case msgp.BinType:
-		v, rest, err := msgp.ReadBytesBytes(d.rest, nil)
+		v, rest, err := msgp.ReadBytesBytes(d.rest, []byte{})
 		return asAny(take(d, v, rest, err))
 	}
 	if len(d.rest) == 0 {

@@ -14,6 +14,8 @@ const (
 	headerSize = 2 + 9 // PROTO, then FRAME and its length
 	leastFrame = 4     // CPython frames no less
 	batch      = 1000  // items or pairs after one mark, as in CPython
+
+	maxBuffer = 1 << 16 // what an encoder keeps for its next call
 )
 
 // Append appends v as a pickle of protocol 4, which Python 3.4 and later read.
@@ -31,32 +33,25 @@ const (
 func Append(dst []byte, v any) ([]byte, error) {
 	e := encoders.Get().(*encoder)
 	defer e.release()
-	start := len(dst)
-	e.buf = append(dst, opProto, protocol, opFrame, 0, 0, 0, 0, 0, 0, 0, 0)
 	e.left = serialization.MaxNodes
 	if err := e.value(v); err != nil {
 		return dst, err
 	}
 	e.op(opStop)
-	return framed(e.buf, start), nil
-}
-
-// framed fills in the length of the frame, or removes a frame too short for
-// CPython.
-func framed(buf []byte, start int) []byte {
-	size := len(buf) - start - headerSize
-	if size < leastFrame {
-		return slices.Delete(buf, start+2, start+headerSize)
+	dst = slices.Grow(dst, headerSize+len(e.buf))
+	dst = append(dst, opProto, protocol)
+	if len(e.buf) >= leastFrame {
+		dst = append(dst, opFrame)
+		dst = binary.LittleEndian.AppendUint64(dst, uint64(len(e.buf)))
 	}
-	binary.LittleEndian.PutUint64(buf[start+3:], uint64(size))
-	return buf
+	return append(dst, e.buf...), nil
 }
 
 var encoders = sync.Pool{New: func() any { return new(encoder) }}
 
-// encoder is one call of Append. It is reused for its list of keys.
+// encoder is one call of Append. It is reused for its memory.
 type encoder struct {
-	buf   []byte
+	buf   []byte   // what follows the frame's length
 	keys  []string // of the maps being written, to sort them
 	depth int
 	left  int // values that may still be written
@@ -67,11 +62,10 @@ type encoder struct {
 
 func (e *encoder) release() {
 	clear(e.keys[:cap(e.keys)])
-	keys := e.keys[:0]
-	if cap(keys) > maxKept {
-		keys = nil
+	*e = encoder{buf: e.buf[:0], keys: e.keys[:0]}
+	if cap(e.buf) > maxBuffer || cap(e.keys) > maxKept {
+		*e = encoder{}
 	}
-	*e = encoder{keys: keys}
 	encoders.Put(e)
 }
 

@@ -172,7 +172,7 @@ func written() []struct {
 			&python.Object{Class: class("cases", "Point"), Args: python.Tuple{int64(1), int64(2)}}},
 		{"a trusted dict", pickle.Trusted{Object: &python.Object{Class: class("cases", "MyDict"), Args: python.Tuple{},
 			Pairs: []python.Pair{{Key: "a", Value: int64(1)}}}},
-			&python.Object{Class: class("cases", "MyDict"), Args: python.Tuple{}, State: map[string]any{},
+			&python.Object{Class: class("cases", "MyDict"), Args: python.Tuple{},
 				Pairs: []python.Pair{{Key: "a", Value: int64(1)}}}},
 		{"an envelope", python.Envelope{Type: "money", Value: "5"}, map[string]any{"__type__": "money", "__value__": "5"}},
 		{"a value at hand", serialization.Value{Node: "x"}, "x"},
@@ -257,7 +257,7 @@ func TestAppendRefuses(t *testing.T) {
 		{"513 levels", nested(513), serialization.ErrLimit},
 		{"a list in itself", self, serialization.ErrLimit},
 		{"an integer of 5000 digits", power(16610), serialization.ErrLimit},
-		{"too many values", repeat([]any{}, serialization.MaxNodes), serialization.ErrLimit},
+		{"too many values", repeat(nil, serialization.MaxNodes), serialization.ErrLimit},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := pickle.Append([]byte("before"), c.v)

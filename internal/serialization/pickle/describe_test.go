@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"math/big"
 	"os/exec"
@@ -104,7 +105,13 @@ func describePairs(pairs []python.Pair) []any {
 
 // sorted sorts all but the first item.
 func sorted(items []any) []any {
-	slices.SortFunc(items[1:], func(a, b any) int { return strings.Compare(marshal(a), marshal(b)) })
+	byText := make(map[string]any)
+	for _, item := range items[1:] {
+		byText[marshal(item)] = item
+	}
+	for i, text := range slices.Sorted(maps.Keys(byText)) {
+		items[i+1] = byText[text]
+	}
 	return items
 }
 

@@ -16,7 +16,7 @@ type lazy struct {
 func fields(dst []serialization.Field, data []byte) ([]serialization.Field, error) {
 	m := machines.Get().(*machine)
 	defer m.release()
-	g := new(graph)
+	g := newGraph(data)
 	root, err := m.run(g, data)
 	if err != nil {
 		return g.entries(dst, m.settled()), err

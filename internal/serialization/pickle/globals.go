@@ -50,7 +50,6 @@ var (
 		{Module: "UserDict", Name: "IterableUserDict"}: {Module: "collections", Name: "UserDict"},
 		{Module: "UserList", Name: "UserList"}:         {Module: "collections", Name: "UserList"},
 		{Module: "UserString", Name: "UserString"}:     {Module: "collections", Name: "UserString"},
-		{Module: "socket", Name: "fromfd"}:             {Module: "socket", Name: "fromfd"},
 	}
 
 	python2Modules = map[string]string{

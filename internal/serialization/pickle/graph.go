@@ -83,6 +83,11 @@ func (g *graph) reset(data []byte) {
 	}
 }
 
+// newGraph returns a graph with room for the nodes that a result usually has.
+func newGraph(data []byte) *graph {
+	return &graph{seqs: make([][]value, 0, min(4+len(data)/64, 64))}
+}
+
 // bytes returns what a text, binary, long or digits value points to.
 func (g *graph) bytes(v value) []byte {
 	return g.data[v.x : v.x+uint64(v.n)]

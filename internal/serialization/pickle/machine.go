@@ -108,6 +108,10 @@ func (m *machine) take(n uint64) ([]byte, error) {
 
 // number returns the next little-endian number of so many bytes.
 func (m *machine) number(size uint64) (uint64, error) {
+	if size == 1 && m.pos < len(m.data) {
+		m.pos++
+		return uint64(m.data[m.pos-1]), nil
+	}
 	b, err := m.take(size)
 	if err != nil {
 		return 0, err

@@ -60,20 +60,28 @@ func (t *tree) value(v value) (any, error) {
 	case kindText, kindBytes, kindLong, kindDigits:
 		return t.data(v)
 	case kindMade:
-		return t.finished(t.made[v.x]), nil
+		return t.finished(v), nil
 	case kindClass:
 		return t.classes[v.x].name, nil
 	}
 	return nil, nil
 }
 
-// finished returns a value of the machine's, copied where a caller can change
-// it, unless it may occur again and again.
-func (t *tree) finished(v any) any {
-	if b, ok := v.([]byte); ok && t.once == nil {
+// finished returns a value of the machine's. Bytes can be changed by whoever
+// gets them: each tree has its own.
+func (t *tree) finished(v value) any {
+	b, ok := t.made[v.x].([]byte)
+	if !ok {
+		return t.made[v.x]
+	}
+	if t.once == nil {
 		return bytes.Clone(b)
 	}
-	return v
+	key := ^v.x // no offset
+	if _, ok := t.once[key]; !ok {
+		t.once[key] = bytes.Clone(b)
+	}
+	return t.once[key]
 }
 
 // data converts a value that points into the data, once if it may be there

@@ -63,7 +63,28 @@ func TestTagsThatSafeLoadRefusesAreReadAsInertValues(t *testing.T) {
 	}
 }
 
-func TestDecodeKeepsOffsetsAndPlaces(t *testing.T) {
+func TestLoneSurrogatesAreReadAsTheReplacementCharacter(t *testing.T) {
+	tests := []struct{ name, doc, want string }{
+		{"one", `"\uD83C"`, "\uFFFD"},
+		{"a pair, which is two in Python", `"\uD83C\uDF89"`, "\uFFFD\uFFFD"},
+		{"eight digits in lower case", `"a \U0000dc80 b"`, "a \uFFFD b"},
+		{"text that only looks like one", `'\uD83C'`, `\uD83C`},
+		{"both", "\"\\uD83C \\\\uD83C\"", "\uFFFD \\uD83C"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			v, err := yaml.Codec.Decode([]byte("é: 1\nk: " + tt.doc + "\n"))
+			require.NoError(t, err)
+			assert.Equal(t, tt.want, v.(map[string]any)["k"])
+		})
+	}
+	for _, doc := range []string{`"\uD83"`, `"\uD83`, `"\U00110000"`, `"\U1234D83C"`} {
+		_, err := yaml.Codec.Decode([]byte(doc))
+		assert.Error(t, err, doc)
+	}
+}
+
+func TestDecodeKeepsOffsets(t *testing.T) {
 	v, err := yaml.Codec.Decode([]byte("2026-11-21 08:30:15.5 +05:30"))
 	require.NoError(t, err)
 	got := v.(time.Time)

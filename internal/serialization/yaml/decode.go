@@ -90,15 +90,19 @@ func (d decoder) list(n *yaml.Node) ([]any, error) {
 	if n.Kind != yaml.SequenceNode {
 		return nil, d.syntax(n, "not a sequence")
 	}
-	items := make([]any, len(n.Content))
-	for i, child := range n.Content {
-		item, err := d.value(child)
+	return d.nodes(n.Content)
+}
+
+func (d decoder) nodes(nodes []*yaml.Node) ([]any, error) {
+	values := make([]any, len(nodes))
+	for i, n := range nodes {
+		v, err := d.value(n)
 		if err != nil {
 			return nil, err
 		}
-		items[i] = item
+		values[i] = v
 	}
-	return items, nil
+	return values, nil
 }
 
 // mapping returns a map[string]any, or a python.Dict when a key is not text.

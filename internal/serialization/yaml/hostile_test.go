@@ -48,6 +48,8 @@ func TestHostileDocumentsFailFastAndSmall(t *testing.T) {
 		{"400 KB of nested keys", strings.Repeat("? ", 200_000), serialization.ErrLimit},
 		{"20 MB of nested lists", strings.Repeat("[", 20_000_000), serialization.ErrLimit},
 		{"20 MB of list items", strings.Repeat("- a\n", 5_000_000), serialization.ErrLimit},
+		{"5 MB of empty entries", "{" + strings.Repeat("a,", 2_500_000) + "}", serialization.ErrLimit},
+		{"a megabyte of tag directives", strings.Repeat("%TAG !a! b\n", 100_000) + "--- a", serialization.ErrLimit},
 		{"a document of more than 64 MB", "'" + strings.Repeat("a", 64<<20) + "'", serialization.ErrLimit},
 		{"an integer of 5000 digits", strings.Repeat("9", 5000), serialization.ErrLimit},
 		{"a list in itself", "&a [*a]", nil},
@@ -59,6 +61,7 @@ func TestHostileDocumentsFailFastAndSmall(t *testing.T) {
 		{"a megabyte of tags", strings.Repeat("!a ", 300_000), nil},
 		{"a megabyte of an open quote", "\"" + strings.Repeat("\\x41", 250_000), nil},
 		{"a megabyte of directives", strings.Repeat("%YAML 1.1\n", 100_000), nil},
+		{"a megabyte of lone surrogates", "\"" + strings.Repeat("\\uD83C", 170_000) + "\"", nil},
 		{"bytes that are not text", strings.Repeat("\x80", 1000), nil},
 		{"control characters", "a\x00b", nil},
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
@@ -17,9 +19,13 @@ const (
 	maxSize = 64 << 20
 
 	// maxIndicators bounds the memory of the parsed tree before it is built.
-	// Every node but the first few needs an indicator character of its own, and
-	// a node takes some two hundred bytes.
-	maxIndicators = serialization.MaxNodes / 2
+	// Nodes need indicator characters, at most three of them share one, and a
+	// node takes some two hundred bytes. Indicators inside text count as well.
+	maxIndicators = serialization.MaxNodes / 4
+
+	// maxDirectives bounds the %TAG directives, which the parser compares with
+	// each other.
+	maxDirectives = 1000
 )
 
 // parse returns the root node of the only document in data, nil when data has
@@ -35,7 +41,7 @@ func parse(data []byte) (root *yaml.Node, err error) {
 			root, err = nil, syntaxError(0, fmt.Sprintf("the parser failed: %v", p))
 		}
 	}()
-	root, err = load(data, guard)
+	root, err = loadRepaired(data, guard)
 	if guard.exceeded {
 		return nil, limitError("nested too deeply")
 	}
@@ -56,7 +62,42 @@ func checkSize(data []byte) error {
 	if count > maxIndicators {
 		return limitError(fmt.Sprintf("a document with %d indicator characters", count))
 	}
+	if bytes.Count(data, []byte("%TAG")) > maxDirectives {
+		return limitError("a document with many tag directives")
+	}
 	return nil
+}
+
+// loadRepaired loads data with U+FFFD for the escapes of lone surrogates, which
+// PyYAML writes for text that has no UTF-8 form and the parser refuses. Each
+// one costs another load, so there may be fewer of them in a larger document.
+func loadRepaired(data []byte, guard *depthGuard) (*yaml.Node, error) {
+	for budget := maxSize; ; budget -= len(data) {
+		root, err := load(data, guard)
+		at, ok := surrogate(data, err)
+		if !ok || budget < 0 {
+			return root, err
+		}
+		data = bytes.Clone(data)
+		copy(data[at:], "FFFD")
+	}
+}
+
+// surrogate returns where the four digits of a surrogate's escape are, if that
+// is what err complains about.
+func surrogate(data []byte, err error) (at int, ok bool) {
+	var syntax *serialization.SyntaxError
+	if !errors.As(err, &syntax) {
+		return 0, false
+	}
+	before, digits := data[:syntax.Offset], data[syntax.Offset:]
+	if bytes.HasSuffix(before, []byte(`\U`)) {
+		digits = bytes.TrimPrefix(digits, []byte("0000"))
+	} else if !bytes.HasSuffix(before, []byte(`\u`)) {
+		return 0, false
+	}
+	code, err := strconv.ParseUint(string(digits[:min(4, len(digits))]), 16, 32)
+	return len(data) - len(digits), err == nil && utf16.IsSurrogate(rune(code))
 }
 
 func load(data []byte, guard *depthGuard) (*yaml.Node, error) {

@@ -116,18 +116,6 @@ func (d decoder) tuples(n *yaml.Node) (any, error) {
 	return items, nil
 }
 
-func (d decoder) nodes(nodes []*yaml.Node) ([]any, error) {
-	values := make([]any, len(nodes))
-	for i, n := range nodes {
-		v, err := d.value(n)
-		if err != nil {
-			return nil, err
-		}
-		values[i] = v
-	}
-	return values, nil
-}
-
 // pythonTag decodes what PyYAML's unsafe loaders would import or call.
 func (d decoder) pythonTag(name string, n *yaml.Node) (any, error) {
 	what, path, _ := strings.Cut(name, ":")

@@ -231,6 +231,7 @@ OBJECTS = {
     "named offset": when.replace(tzinfo=NINE), "west": when.replace(tzinfo=WEST),
     "year 1": datetime.datetime(1, 1, 1), "year 9999": datetime.datetime(9999, 12, 31, 23, 59, 59, 999999),
     "paris": when.replace(tzinfo=zone("Europe/Paris")), "paris fold 0": datetime.datetime(2026, 10, 25, 2, 30, tzinfo=zone("Europe/Paris")),
+    "paris fold 1": datetime.datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=zone("Europe/Paris")),
     "same zone twice": [when.replace(tzinfo=NINE), when.replace(tzinfo=NINE, year=2000)],
     "date": datetime.date(2026, 2, 28), "time": datetime.time(23, 59, 59, 5), "aware time": datetime.time(1, 2, tzinfo=NINE),
     "timedelta": datetime.timedelta(1, 2, 500000), "negative timedelta": datetime.timedelta(microseconds=-1),
@@ -269,8 +270,8 @@ LARGE = {
 
 def corpus(objects):
     for name, obj in objects.items():
-        # Protocols below 4 spell keyword arguments as functools.partial.
-        for protocol in range(4 if name == "keywords" else 0, pickle.HIGHEST_PROTOCOL + 1):
+        # Protocols below 4 have no fold, and functools.partial for keywords.
+        for protocol in range(4 if name in ("keywords", "paris fold 1") else 0, pickle.HIGHEST_PROTOCOL + 1):
             try:
                 data = pickle.dumps(obj, protocol)
                 want = describe(obj, protocol)
@@ -280,6 +281,7 @@ def corpus(objects):
 
 
 def main():
+    sys.setrecursionlimit(10000)
     if sys.argv[1:] == ["describe"]:
         for line in sys.stdin:
             try:
