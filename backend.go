@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -57,6 +56,10 @@ type TaskMeta struct {
 	TaskID string
 	State  State
 
+	// Unknown is set when no record stands: the State is then Pending, which
+	// may also have been recorded (App.RecordPending).
+	Unknown bool
+
 	// Result is the return value, the exception of an exception state (see
 	// Err), or the meta of a custom state. It is decoded when asked.
 	Result Value
@@ -96,8 +99,8 @@ type TaskMeta struct {
 	// StampedHeaders names the stamps among Extra, in Celery's order.
 	StampedHeaders []string
 
-	// Extra is every other entry of the document in its order: stamps, and
-	// what other writers or the caller added.
+	// Extra is every other entry of the document in its order, each name once:
+	// stamps, and what other writers or the caller added.
 	Extra []Extra
 }
 
@@ -119,7 +122,7 @@ func (m *TaskMeta) Err() error {
 
 // Lookup returns the value stored under name beside Celery's own fields.
 func (m *TaskMeta) Lookup(name string) (Value, bool) {
-	for _, e := range slices.Backward(m.Extra) {
+	for _, e := range m.Extra {
 		if e.Name == name {
 			return e.Value, true
 		}
@@ -246,7 +249,7 @@ func (e *UnreadableError) Error() string {
 // Unwrap returns what is wrong with the record.
 func (e *UnreadableError) Unwrap() error { return e.Err }
 
-// NewPendingMeta returns the meta of a task of which nothing is known.
-func NewPendingMeta(taskID string) *TaskMeta {
-	return &TaskMeta{TaskID: taskID, State: Pending}
+// NewUnknownMeta returns the meta of a task of which no record stands.
+func NewUnknownMeta(taskID string) *TaskMeta {
+	return &TaskMeta{TaskID: taskID, State: Pending, Unknown: true}
 }

@@ -42,8 +42,7 @@ func (d Description) String() string {
 // order of their names. Settings that do not Validate are described as far as
 // they go.
 func (s *Settings) Describe() []Description {
-	own := *s
-	own.resolve()
+	own, _ := s.Named("")
 	list := []Description{own.describe("default")}
 	for _, name := range sortedNames(s.ResultBackends) {
 		merged, err := s.Named(name)

@@ -34,7 +34,7 @@ func (f *fakeReads) read(_ context.Context, ids []string) ([]*celeryresults.Task
 	}
 	metas := make([]*celeryresults.TaskMeta, len(ids))
 	for i, id := range ids {
-		metas[i] = celeryresults.NewPendingMeta(id)
+		metas[i] = celeryresults.NewUnknownMeta(id)
 		if f.ready[id] {
 			metas[i].State = celeryresults.Success
 		}

@@ -47,7 +47,7 @@ import (
 type Tuple []any
 
 // Set is a Python set, or a frozenset when Frozen is set. Items are in the
-// order in which the writer listed them. Only pickle can hold a set.
+// order in which the writer listed them. Pickle holds both, yaml only what is not frozen.
 type Set struct {
 	Items  []any
 	Frozen bool

@@ -147,7 +147,7 @@ func (b *CacheBackend) GetTaskMeta(ctx context.Context, taskID string) (*celeryr
 	}
 	item, err := b.cache.GetItem(ctx, key)
 	if errors.Is(err, cache.ErrMiss) {
-		return celeryresults.NewPendingMeta(taskID), nil
+		return celeryresults.NewUnknownMeta(taskID), nil
 	}
 	if err != nil {
 		return nil, err
@@ -170,7 +170,7 @@ func (b *CacheBackend) GetMany(ctx context.Context, taskIDs []string) ([]*celery
 	for i, id := range taskIDs {
 		item, ok := items[keys[i]]
 		if !ok {
-			metas[i] = celeryresults.NewPendingMeta(id)
+			metas[i] = celeryresults.NewUnknownMeta(id)
 			continue
 		}
 		if metas[i], err = b.documents.Read(id, item.Value); err != nil {

@@ -49,9 +49,7 @@ func (s *Store) cull(ctx context.Context, keep []string) (int, error) {
 
 func (s *Store) count(ctx context.Context) (int, error) {
 	var rows int
-	err := s.run(ctx, sqldialect.Repeatable, func() error {
-		return s.db.QueryRowContext(ctx, s.queries.count.Text).Scan(&rows)
-	})
+	err := s.queryRow(ctx, s.queries.count, nil, &rows)
 	return rows, err
 }
 

@@ -84,6 +84,8 @@ type Store struct {
 	options Options
 	closed  atomic.Bool
 
+	statements sync.Map // text → *sql.Stmt, of the queries that are kept prepared
+
 	culling sync.Mutex   // held by the writer that counts and culls
 	left    atomic.Int64 // writes until rows are counted next
 	packet  atomic.Int64 // MySQL's max_allowed_packet; 0 is not known yet
@@ -171,10 +173,14 @@ func (s *Store) Traits() cache.Traits {
 // Close closes the database if Open opened it. Every later operation returns
 // [cache.ErrClosed].
 func (s *Store) Close() error {
-	if s.closed.Swap(true) || !s.owned {
+	if s.closed.Swap(true) {
 		return nil
 	}
-	if err := s.db.Close(); err != nil {
+	err := s.closeStatements()
+	if s.owned {
+		err = errors.Join(err, s.db.Close())
+	}
+	if err != nil {
 		return fmt.Errorf("dbcache: close: %w", err)
 	}
 	return nil
@@ -197,18 +203,24 @@ func (s *Store) expiry(ttl time.Duration) any {
 // not before it.
 func (s *Store) now() any { return s.dialect.Time(s.options.Now()) }
 
-// queries are the statements of a table that have a fixed text.
+// queries are the statements of a table that have a fixed text, which they
+// also list.
 type queries struct {
+	fixed                                            map[string]bool
 	table                                            string
 	get, set, add, swap, touch, delete, clear, count sqldialect.Query
 }
 
 func newQueries(d *sqldialect.Dialect, table string) queries {
+	fixed := map[string]bool{}
 	bind := func(statement string) sqldialect.Query {
-		return d.Rebind(strings.ReplaceAll(statement, "{table}", table))
+		q := d.Rebind(strings.ReplaceAll(statement, "{table}", table))
+		fixed[q.Text] = true
+		return q
 	}
 	key := d.SameKey("cache_key", "$1")
 	return queries{
+		fixed: fixed,
 		table: table,
 		get:   bind(`SELECT cache_key, value FROM {table} WHERE cache_key = $1 AND expires >= $2`),
 		set: bind(`INSERT INTO {table} (cache_key, value, expires) VALUES ($1, $2, $3) ` +

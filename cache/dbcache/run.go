@@ -2,6 +2,8 @@ package dbcache
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -40,4 +42,77 @@ func (s *Store) ready(ctx context.Context) error {
 		return context.DeadlineExceeded
 	}
 	return ctx.Err()
+}
+
+// exec runs a statement that carries size bytes of values.
+func (s *Store) exec(ctx context.Context, mode sqldialect.Mode, size int, q sqldialect.Query, args ...any) (sql.Result, error) {
+	if err := s.checkPacket(ctx, size); err != nil {
+		return nil, err
+	}
+	var result sql.Result
+	err := s.run(ctx, mode, func() error {
+		statement, err := s.prepared(ctx, q)
+		switch {
+		case err != nil:
+		case statement != nil:
+			result, err = statement.ExecContext(ctx, args...)
+		default:
+			result, err = s.db.ExecContext(ctx, q.Text, q.Args(args...)...)
+		}
+		return err
+	})
+	return result, err
+}
+
+// affect runs a statement and returns how many rows it affected.
+func (s *Store) affect(ctx context.Context, mode sqldialect.Mode, size int, q sqldialect.Query, args ...any) (int64, error) {
+	result, err := s.exec(ctx, mode, size, q, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+// queryRow runs a query and scans its only row.
+func (s *Store) queryRow(ctx context.Context, q sqldialect.Query, args []any, dst ...any) error {
+	return s.run(ctx, sqldialect.Repeatable, func() error {
+		statement, err := s.prepared(ctx, q)
+		switch {
+		case err != nil:
+			return err
+		case statement != nil:
+			return statement.QueryRowContext(ctx, args...).Scan(dst...)
+		default:
+			return s.db.QueryRowContext(ctx, q.Text, q.Args(args...)...).Scan(dst...)
+		}
+	})
+}
+
+// prepared returns the statement for one of the fixed queries, or nil: SQLite
+// takes longer to parse most of them than to run them, and the drivers of the
+// servers keep prepared what is worth it.
+func (s *Store) prepared(ctx context.Context, q sqldialect.Query) (*sql.Stmt, error) {
+	if s.dialect != sqldialect.SQLite || !s.queries.fixed[q.Text] {
+		return nil, nil
+	}
+	if statement, ok := s.statements.Load(q.Text); ok {
+		return statement.(*sql.Stmt), nil
+	}
+	statement, err := s.db.PrepareContext(ctx, q.Text)
+	if err != nil {
+		return nil, err
+	}
+	first, there := s.statements.LoadOrStore(q.Text, statement)
+	if there {
+		err = statement.Close()
+	}
+	return first.(*sql.Stmt), err
+}
+
+func (s *Store) closeStatements() error {
+	var errs []error
+	for _, statement := range s.statements.Range {
+		errs = append(errs, statement.(*sql.Stmt).Close())
+	}
+	return errors.Join(errs...)
 }

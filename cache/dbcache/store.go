@@ -20,9 +20,7 @@ func (s *Store) Get(ctx context.Context, key string) (cache.Item, error) {
 		return cache.Item{}, fmt.Errorf("dbcache: get: %w", err)
 	}
 	var found, value string
-	err := s.run(ctx, sqldialect.Repeatable, func() error {
-		return s.db.QueryRowContext(ctx, s.queries.get.Text, s.queries.get.Args(key, s.now())...).Scan(&found, &value)
-	})
+	err := s.queryRow(ctx, s.queries.get, []any{key, s.now()}, &found, &value)
 	if errors.Is(err, sql.ErrNoRows) || (err == nil && found != key) {
 		return cache.Item{}, cache.ErrMiss
 	}
@@ -151,28 +149,6 @@ func (s *Store) Clear(ctx context.Context) error {
 	return nil
 }
 
-// affect runs a statement and returns how many rows it affected.
-func (s *Store) affect(ctx context.Context, mode sqldialect.Mode, size int, q sqldialect.Query, args ...any) (int64, error) {
-	result, err := s.exec(ctx, mode, size, q, args...)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
-
-// exec runs a statement that carries size bytes of values.
-func (s *Store) exec(ctx context.Context, mode sqldialect.Mode, size int, q sqldialect.Query, args ...any) (sql.Result, error) {
-	if err := s.checkPacket(ctx, size); err != nil {
-		return nil, err
-	}
-	var result sql.Result
-	err := s.run(ctx, mode, func() (err error) {
-		result, err = s.db.ExecContext(ctx, q.Text, q.Args(args...)...)
-		return err
-	})
-	return result, err
-}
-
 const (
 	// smallPacket is a size that every MySQL server accepts as it is shipped.
 	smallPacket = 512 << 10
@@ -180,6 +156,8 @@ const (
 	// statementSize is room for a statement's text, key and protocol.
 	statementSize = 4 << 10
 )
+
+var packetQuery = sqldialect.MySQL.Rebind(`SELECT @@max_allowed_packet`)
 
 // checkPacket returns ErrTooLarge when MySQL would not accept a statement: it
 // would close the connection, too.
@@ -189,10 +167,7 @@ func (s *Store) checkPacket(ctx context.Context, size int) error {
 	}
 	limit := s.packet.Load()
 	if limit == 0 {
-		err := s.run(ctx, sqldialect.Repeatable, func() error {
-			return s.db.QueryRowContext(ctx, `SELECT @@max_allowed_packet`).Scan(&limit)
-		})
-		if err != nil {
+		if err := s.queryRow(ctx, packetQuery, nil, &limit); err != nil {
 			return err
 		}
 		s.packet.Store(limit)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"syscall"
+
+	"github.com/celeryresults/celeryresults/internal/inflight"
 )
 
 // errHungUp is returned by a connection that was found closed before anything
@@ -21,12 +23,14 @@ type conn struct {
 	look   func(fd uintptr) bool
 }
 
-func dial(ctx context.Context, network, address string) (net.Conn, error) {
-	plain, err := (&net.Dialer{}).DialContext(ctx, network, address)
-	if err != nil {
-		return nil, err
+func dialer(line *inflight.Line) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		plain, err := line.Dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return watched(plain), nil
 	}
-	return watched(plain), nil
 }
 
 // watched returns c as it is where it cannot be watched.

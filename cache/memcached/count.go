@@ -30,8 +30,7 @@ func (s *Store) Incr(ctx context.Context, key string, delta int64) (int64, error
 	if delta < 0 {
 		return s.incrBySwap(ctx, key, delta)
 	}
-	n := s.node(key)
-	sum, err := run(ctx, s, n, once, func() (uint64, error) { return n.client.Increment(key, uint64(delta)) })
+	sum, err := run(ctx, s.node(key), once, func(c *memcache.Client) (uint64, error) { return c.Increment(key, uint64(delta)) })
 	switch {
 	case errors.Is(err, memcache.ErrCacheMiss):
 		return 0, cache.ErrMiss
@@ -47,8 +46,8 @@ func (s *Store) Incr(ctx context.Context, key string, delta int64) (int64, error
 
 // undo takes back a sum that does not fit, whatever became of ctx.
 func (s *Store) undo(ctx context.Context, key string, delta int64) error {
-	n, ctx := s.node(key), context.WithoutCancel(ctx)
-	_, err := run(ctx, s, n, once, func() (uint64, error) { return n.client.Decrement(key, uint64(delta)) })
+	ctx = context.WithoutCancel(ctx)
+	_, err := run(ctx, s.node(key), once, func(c *memcache.Client) (uint64, error) { return c.Decrement(key, uint64(delta)) })
 	if err != nil {
 		return fail(ctx, "incr", key, err)
 	}
@@ -75,7 +74,7 @@ func (s *Store) incrBySwap(ctx context.Context, key string, delta int64) (int64,
 
 // swapSum stores a sum for the lifetime that the entry has left.
 func (s *Store) swapSum(ctx context.Context, key string, item cache.Item, sum int64) (bool, error) {
-	ttl, err := run(ctx, s, s.node(key), again, func() (time.Duration, error) { return s.lifetime(key) })
+	ttl, err := s.lifetime(ctx, key)
 	if err != nil {
 		return false, fail(ctx, "incr", key, err)
 	}
@@ -111,19 +110,19 @@ func noFit(key string) error {
 
 // lifetime asks how long the entry still lives, which gomemcache has no command
 // for, on a connection of its own. An entry that is gone gets some lifetime.
-func (s *Store) lifetime(key string) (time.Duration, error) {
+func (s *Store) lifetime(ctx context.Context, key string) (time.Duration, error) {
 	if s.servers == nil {
 		return 0, fmt.Errorf("a sum that may be negative, on unknown servers: %w", errors.ErrUnsupported)
 	}
 	addr := s.servers.addrs[s.servers.place(key)]
-	conn, err := net.DialTimeout(addr.Network(), addr.String(), timeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, addr.Network(), addr.String())
 	if err != nil {
 		return 0, err
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
-		return 0, err
-	}
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	if _, err := fmt.Fprintf(conn, "mg %s t\r\n", key); err != nil {
 		return 0, err
 	}

@@ -22,9 +22,9 @@ func (s *Store) GetMany(ctx context.Context, keys []string) (map[string]cache.It
 	errs := make([]error, len(parts))
 	var all sync.WaitGroup
 	for i, part := range parts[1:] {
-		all.Go(func() { found[i+1], errs[i+1] = s.getPart(ctx, part) })
+		all.Go(func() { found[i+1], errs[i+1] = part.get(ctx) })
 	}
-	found[0], errs[0] = s.getPart(ctx, parts[0])
+	found[0], errs[0] = parts[0].get(ctx)
 	all.Wait()
 	for i := range parts {
 		if errs[i] != nil {
@@ -59,10 +59,10 @@ func (s *Store) byNode(keys []string) []part {
 	return parts
 }
 
-func (s *Store) getPart(ctx context.Context, p part) (map[string]cache.Item, error) {
+func (p part) get(ctx context.Context) (map[string]cache.Item, error) {
 	items := make(map[string]cache.Item, len(p.keys))
 	for keys := range slices.Chunk(p.keys, chunk) {
-		stored, err := run(ctx, s, p.node, again, func() (map[string]*memcache.Item, error) { return p.node.client.GetMulti(keys) })
+		stored, err := run(ctx, p.node, again, func(c *memcache.Client) (map[string]*memcache.Item, error) { return c.GetMulti(keys) })
 		if err != nil {
 			return nil, fail(ctx, "get many", keys[0], err)
 		}
@@ -78,7 +78,7 @@ func (s *Store) getPart(ctx context.Context, p part) (map[string]cache.Item, err
 // Clear empties all servers, as Django's clear does.
 func (s *Store) Clear(ctx context.Context) error {
 	for _, n := range s.nodes {
-		if err := do(ctx, s, n, again, n.client.FlushAll); err != nil {
+		if err := do(ctx, n, again, (*memcache.Client).FlushAll); err != nil {
 			return fail(ctx, "clear", "", err)
 		}
 	}

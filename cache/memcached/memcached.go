@@ -71,8 +71,6 @@ type Store struct {
 	nodes    []*node  // one, or one for each of the servers
 	library  Library
 	maxValue int
-	owned    bool // Close closes the clients
-	gate     inflight.Gate
 }
 
 var _ interface {
@@ -83,18 +81,8 @@ var _ interface {
 	cache.Clearer
 } = (*Store)(nil)
 
-// node is a client and the bound on its connections.
-type node struct {
-	client *memcache.Client
-	slots  chan struct{} // a token for every connection in use
-}
-
-func newNode(client *memcache.Client, poolSize int) *node {
-	if poolSize <= 0 {
-		poolSize = defaultPoolSize
-	}
-	return &node{client: client, slots: make(chan struct{}, poolSize)}
-}
+// node runs operations on one server, or on all behind the caller's client.
+type node = inflight.Pool[*memcache.Client]
 
 // New returns a store over a client that the caller owns and closes. Nil
 // options mean the defaults. Let the client have a Timeout, since an operation
@@ -106,7 +94,7 @@ func New(client *memcache.Client, options *Options) *Store {
 	}
 	return &Store{
 		servers:  options.Servers,
-		nodes:    []*node{newNode(client, options.PoolSize)},
+		nodes:    []*node{inflight.Borrow(client, poolSize(options.PoolSize))},
 		library:  options.Library,
 		maxValue: maxValueFor(options.MaxValue),
 	}
@@ -126,9 +114,9 @@ func Open(s cache.Settings) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	store := &Store{servers: servers, library: library, maxValue: maxValueFor(s.Options.MaxValue), owned: true}
+	store := &Store{servers: servers, library: library, maxValue: maxValueFor(s.Options.MaxValue)}
 	for _, addr := range servers.addrs {
-		store.nodes = append(store.nodes, openNode(addr, s.Options.PoolSize))
+		store.nodes = append(store.nodes, openNode(addr, poolSize(s.Options.PoolSize)))
 	}
 	return store, nil
 }
@@ -143,13 +131,24 @@ func libraryOf(backend string) (Library, error) {
 	return 0, fmt.Errorf("memcached: %q is not a memcached backend", backend)
 }
 
-func openNode(addr net.Addr, poolSize int) *node {
-	client := memcache.NewFromSelector(&Servers{addrs: []net.Addr{addr}})
-	n := newNode(client, poolSize)
-	client.Timeout = timeout
-	client.MaxIdleConns = cap(n.slots)
-	client.DialContext = dial
-	return n
+func poolSize(size int) int {
+	if size <= 0 {
+		return defaultPoolSize
+	}
+	return size
+}
+
+// openNode makes a client for every connection, since gomemcache does not say
+// which of its connections an operation uses.
+func openNode(addr net.Addr, size int) *node {
+	server := &Servers{addrs: []net.Addr{addr}}
+	return inflight.Open(size, func(line *inflight.Line) *memcache.Client {
+		client := memcache.NewFromSelector(server)
+		client.Timeout = timeout
+		client.MaxIdleConns = 1
+		client.DialContext = dialer(line)
+		return client
+	}, (*memcache.Client).Close)
 }
 
 // maxValueFor is the longest value that fits, whatever the key.
@@ -168,19 +167,12 @@ func (s *Store) Traits() cache.Traits {
 	}
 }
 
-// Close waits for the operations under way, which end within a few seconds,
-// and closes the connections that Open's store made.
+// Close ends the operations under way and closes Open's connections. It waits
+// for operations on the caller's client.
 func (s *Store) Close() error {
-	if !s.gate.Shut() {
-		return nil
-	}
-	s.gate.Wait()
-	if !s.owned {
-		return nil
-	}
 	var errs []error
 	for _, n := range s.nodes {
-		errs = append(errs, n.client.Close())
+		errs = append(errs, n.Close())
 	}
 	return errors.Join(errs...)
 }
@@ -201,33 +193,23 @@ const (
 	again retry = true
 )
 
-// run waits for a connection of n and runs the command there. Connections that
-// idled while the server went away break all at once, so they are dropped
-// before the command is run again.
-func run[T any](ctx context.Context, s *Store, n *node, retry retry, command func() (T, error)) (T, error) {
-	return inflight.Do(ctx, func() (value T, err error) {
-		if !s.gate.Enter() {
-			return value, cache.ErrClosed
-		}
-		defer s.gate.Leave()
-		select {
-		case n.slots <- struct{}{}:
-			defer func() { <-n.slots }()
-		case <-ctx.Done():
-			return value, ctx.Err()
-		}
-		value, err = command()
+// run runs the command on a client of n. A connection that broke may have idled
+// while the server went away, with others: they are dropped before the command
+// is run again.
+func run[T any](ctx context.Context, n *node, retry retry, command func(*memcache.Client) (T, error)) (T, error) {
+	return inflight.Run(ctx, n, func(client *memcache.Client) (T, error) {
+		value, err := command(client)
 		if errors.Is(err, errHungUp) || retry == again && inflight.Lost(err) {
-			_ = n.client.Close() // the idle ones; the client stays usable
-			return command()
+			_ = client.Close() // the idle connections; the client stays usable
+			return command(client)
 		}
 		return value, err
 	})
 }
 
 // do is run for a command that returns nothing but an error.
-func do(ctx context.Context, s *Store, n *node, retry retry, command func() error) error {
-	_, err := run(ctx, s, n, retry, func() (struct{}, error) { return struct{}{}, command() })
+func do(ctx context.Context, n *node, retry retry, command func(*memcache.Client) error) error {
+	_, err := run(ctx, n, retry, func(client *memcache.Client) (struct{}, error) { return struct{}{}, command(client) })
 	return err
 }
 
@@ -238,8 +220,8 @@ func fail(ctx context.Context, operation, key string, err error) error {
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case errors.Is(err, cache.ErrClosed):
-		return err
+	case errors.Is(err, inflight.ErrClosed):
+		return cache.ErrClosed
 	case errors.Is(err, memcache.ErrMalformedKey):
 		err = cache.ErrBadKey
 	case strings.Contains(err.Error(), "SERVER_ERROR object too large"):

@@ -186,8 +186,9 @@ func TestFlagsAreThoseOfThePythonClients(t *testing.T) {
 
 func compressed(t *testing.T, value []byte) []byte {
 	var b bytes.Buffer
-	w := zlib.NewWriter(&b)
-	_, err := w.Write(value)
+	w, err := zlib.NewWriterLevel(&b, zlib.BestSpeed)
+	require.NoError(t, err)
+	_, err = w.Write(value)
 	require.NoError(t, err)
 	require.NoError(t, w.Close())
 	return b.Bytes()
@@ -210,12 +211,11 @@ func TestCompressedValuesAreInflatedWithinBounds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			require.NoError(t, raw.Set(&memcache.Item{Key: "k", Value: c.stored, Flags: 16 | 8}))
 			got, err := store.Get(ctx, "k")
-			many, manyErr := store.GetMany(ctx, []string{"k"})
 			if c.want == nil {
 				require.ErrorContains(t, err, `memcached: get "k": compressed value: `)
-				require.Error(t, manyErr)
 				return
 			}
+			many, manyErr := store.GetMany(ctx, []string{"k"})
 			require.NoError(t, errors.Join(err, manyErr))
 			require.Equal(t, cache.Text, got.Format)
 			require.Equal(t, c.want, got.Value)
@@ -225,9 +225,9 @@ func TestCompressedValuesAreInflatedWithinBounds(t *testing.T) {
 }
 
 func TestAServerWithASmallerLimitAnswersTooLarge(t *testing.T) {
-	ctx, store := t.Context(), at(t, testserver.StartMemcached(t, "-I", "256k").Addr())
+	ctx, store := t.Context(), at(t, testserver.StartMemcached(t, "-I", "640k").Addr())
 	require.NoError(t, store.Set(ctx, "k", item("old"), time.Hour))
-	require.ErrorIs(t, store.Set(ctx, "k", cache.Item{Value: make([]byte, 300<<10)}, time.Hour), cache.ErrTooLarge)
+	require.ErrorIs(t, store.Set(ctx, "k", cache.Item{Value: make([]byte, 700<<10)}, time.Hour), cache.ErrTooLarge)
 	_, err := store.Get(ctx, "k")
 	require.ErrorIs(t, err, cache.ErrMiss, "a stale value was left")
 }

@@ -15,8 +15,7 @@ import (
 // Get returns the entry, or cache.ErrMiss. Its Token is memcached's cas unique.
 // A value that pylibmc compressed is inflated; beyond 64 MiB that is an error.
 func (s *Store) Get(ctx context.Context, key string) (cache.Item, error) {
-	n := s.node(key)
-	stored, err := run(ctx, s, n, again, func() (*memcache.Item, error) { return n.client.Get(key) })
+	stored, err := run(ctx, s.node(key), again, func(c *memcache.Client) (*memcache.Item, error) { return c.Get(key) })
 	if errors.Is(err, memcache.ErrCacheMiss) {
 		return cache.Item{}, cache.ErrMiss
 	}
@@ -33,9 +32,9 @@ func (s *Store) Set(ctx context.Context, key string, item cache.Item, ttl time.D
 		_, err := s.Delete(ctx, key)
 		return errors.Join(s.tooLarge("set", key, item), err)
 	}
-	n := s.node(key)
 	stored := s.encode(key, item, ttl)
-	return fail(ctx, "set", key, do(ctx, s, n, again, func() error { return n.client.Set(stored) }))
+	err := do(ctx, s.node(key), again, func(c *memcache.Client) error { return c.Set(stored) })
+	return fail(ctx, "set", key, err)
 }
 
 // Add stores the item if the key is absent and reports whether it did. A value
@@ -44,9 +43,8 @@ func (s *Store) Add(ctx context.Context, key string, item cache.Item, ttl time.D
 	if len(item.Value) > s.maxValue {
 		return false, s.tooLarge("add", key, item)
 	}
-	n := s.node(key)
 	stored := s.encode(key, item, ttl)
-	err := do(ctx, s, n, once, func() error { return n.client.Add(stored) })
+	err := do(ctx, s.node(key), once, func(c *memcache.Client) error { return c.Add(stored) })
 	return took(ctx, "add", key, err)
 }
 
@@ -57,26 +55,23 @@ func (s *Store) CompareAndSwap(ctx context.Context, key string, old, item cache.
 	if len(item.Value) > s.maxValue {
 		return false, s.tooLarge("swap", key, item)
 	}
-	n := s.node(key)
 	stored := s.encode(key, item, ttl)
 	stored.CasID = old.Token
-	err := do(ctx, s, n, once, func() error { return n.client.CompareAndSwap(stored) })
+	err := do(ctx, s.node(key), once, func(c *memcache.Client) error { return c.CompareAndSwap(stored) })
 	return took(ctx, "swap", key, err)
 }
 
 // Touch gives the entry a new lifetime and reports whether it was there.
 func (s *Store) Touch(ctx context.Context, key string, ttl time.Duration) (bool, error) {
-	n := s.node(key)
 	seconds := expiration(ttl, time.Now())
-	err := do(ctx, s, n, again, func() error { return n.client.Touch(key, seconds) })
+	err := do(ctx, s.node(key), again, func(c *memcache.Client) error { return c.Touch(key, seconds) })
 	return took(ctx, "touch", key, err)
 }
 
 // Delete removes the entry and reports whether it was there. After a broken
 // connection it may report false for an entry that it did remove.
 func (s *Store) Delete(ctx context.Context, key string) (bool, error) {
-	n := s.node(key)
-	err := do(ctx, s, n, again, func() error { return n.client.Delete(key) })
+	err := do(ctx, s.node(key), again, func(c *memcache.Client) error { return c.Delete(key) })
 	return took(ctx, "delete", key, err)
 }
 

@@ -204,7 +204,6 @@ var parameters = map[string]func(*location, string) error{
 
 	"socket_timeout":         (*location).socketTimeout,
 	"socket_connect_timeout": seconds(func(l *location, d time.Duration) { l.options.DialTimeout = d }),
-	"timeout":                seconds(func(l *location, d time.Duration) { l.options.PoolTimeout = d }),
 	"max_connections":        number(1, 1<<20, func(l *location, n int) { l.options.PoolSize = n }),
 	"protocol":               number(2, 3, func(l *location, n int) { l.options.Protocol = n }),
 
@@ -216,7 +215,8 @@ var parameters = map[string]func(*location, string) error{
 
 	// What these are for does not arise here: values are bytes, go-redis
 	// checks idle connections by itself, the store repeats what may be
-	// repeated, and Go keeps sockets alive.
+	// repeated, a wait for a connection ends with its context, and Go keeps
+	// sockets alive.
 	"decode_responses":         ignore,
 	"encoding":                 ignore,
 	"encoding_errors":          ignore,
@@ -226,6 +226,7 @@ var parameters = map[string]func(*location, string) error{
 	"socket_keepalive":         ignore,
 	"socket_read_size":         ignore,
 	"socket_type":              ignore,
+	"timeout":                  ignore,
 	"single_connection_client": ignore,
 	"lib_name":                 ignore,
 	"lib_version":              ignore,

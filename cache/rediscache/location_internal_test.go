@@ -61,7 +61,6 @@ func TestParametersSetTheClient(t *testing.T) {
 	assert.Equal(t, 1500*time.Millisecond, got.ReadTimeout)
 	assert.Equal(t, 1500*time.Millisecond, got.WriteTimeout)
 	assert.Equal(t, 2*time.Second, got.DialTimeout)
-	assert.Equal(t, 3*time.Second, got.PoolTimeout)
 	assert.Equal(t, 9, got.PoolSize)
 	assert.Equal(t, 2, got.Protocol)
 	assert.Equal(t, "web", got.ClientName)

@@ -17,10 +17,10 @@ const chunk = 500
 
 // GetMany returns the entries that exist, with an MGET for every 500 keys.
 func (s *Store) GetMany(ctx context.Context, keys []string) (map[string]cache.Item, error) {
-	client := s.reader()
+	reader := s.reader()
 	items := make(map[string]cache.Item, len(keys))
 	for part := range slices.Chunk(keys, chunk) {
-		values, err := again(ctx, s, func() ([]any, error) { return mget(ctx, client, part) })
+		values, err := again(ctx, reader, func(c redis.UniversalClient) ([]any, error) { return mget(ctx, c, part) })
 		if err != nil {
 			return nil, fail(ctx, "get many", "", err)
 		}
@@ -90,8 +90,8 @@ func (s *Store) DeleteMany(ctx context.Context, keys []string) error {
 // pipeline sends one command for each key. They must be fit to be sent twice.
 func (s *Store) pipeline(ctx context.Context, operation string, keys []string, command func(redis.Pipeliner, string)) error {
 	for part := range slices.Chunk(keys, chunk) {
-		_, err := again(ctx, s, func() ([]redis.Cmder, error) {
-			return s.writer.Pipelined(ctx, func(p redis.Pipeliner) error {
+		_, err := again(ctx, s.writer, func(c redis.UniversalClient) ([]redis.Cmder, error) {
+			return c.Pipelined(ctx, func(p redis.Pipeliner) error {
 				for _, key := range part {
 					command(p, key)
 				}
@@ -108,17 +108,17 @@ func (s *Store) pipeline(ctx context.Context, operation string, keys []string, c
 // Clear empties the whole database with FLUSHDB, as Django's clear does, on
 // every master of a cluster and every shard of a ring.
 func (s *Store) Clear(ctx context.Context) error {
-	_, err := again(ctx, s, func() (struct{}, error) { return struct{}{}, s.flush(ctx) })
+	_, err := again(ctx, s.writer, func(c redis.UniversalClient) (struct{}, error) { return struct{}{}, flush(ctx, c) })
 	return fail(ctx, "clear", "", err)
 }
 
-func (s *Store) flush(ctx context.Context) error {
+func flush(ctx context.Context, c redis.UniversalClient) error {
 	one := func(ctx context.Context, server *redis.Client) error { return server.FlushDB(ctx).Err() }
-	switch client := s.writer.(type) {
+	switch several := c.(type) {
 	case *redis.ClusterClient:
-		return client.ForEachMaster(ctx, one)
+		return several.ForEachMaster(ctx, one)
 	case *redis.Ring:
-		return client.ForEachShard(ctx, one)
+		return several.ForEachShard(ctx, one)
 	}
-	return s.writer.FlushDB(ctx).Err()
+	return c.FlushDB(ctx).Err()
 }

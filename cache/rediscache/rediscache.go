@@ -30,11 +30,12 @@ const maxValue = 512 << 20
 // Store is a [cache.Store] in Redis. It offers all the optional interfaces of
 // package cache. It is safe for concurrent use.
 type Store struct {
-	writer  redis.UniversalClient
-	readers []redis.UniversalClient // never empty
-	owned   []redis.UniversalClient // closed by Close
-	gate    inflight.Gate
+	writer   *server
+	replicas []*server
 }
+
+// server runs operations on one location, or on the caller's client.
+type server = inflight.Pool[redis.UniversalClient]
 
 var _ interface {
 	cache.Store
@@ -55,11 +56,11 @@ var _ interface {
 // false for an Add or CompareAndSwap that took effect, when a connection
 // breaks. Open's clients do not.
 func New(writer redis.UniversalClient, replicas ...redis.UniversalClient) *Store {
-	readers := replicas
-	if len(readers) == 0 {
-		readers = []redis.UniversalClient{writer}
+	store := &Store{writer: inflight.Borrow(writer, 0)}
+	for _, replica := range replicas {
+		store.replicas = append(store.replicas, inflight.Borrow(replica, 0))
 	}
-	return &Store{writer: writer, readers: readers}
+	return store
 }
 
 // Open returns a store for one entry of Django's CACHES, of which it uses
@@ -71,33 +72,19 @@ func New(writer redis.UniversalClient, replicas ...redis.UniversalClient) *Store
 // text may hold several locations, separated by commas or semicolons. What the
 // location says goes before Options.
 func Open(s cache.Settings) (*Store, error) {
-	clients, err := openAll(s)
-	if err != nil {
-		return nil, err
-	}
-	store := New(clients[0], clients[1:]...)
-	store.owned = clients
-	return store, nil
-}
-
-func openAll(s cache.Settings) ([]redis.UniversalClient, error) {
 	locations := splitLocations(s.Location)
 	if len(locations) == 0 {
 		return nil, errors.New("rediscache: no location")
 	}
-	var all []*redis.Options
+	var servers []*server
 	for i, location := range locations {
 		options, err := clientOptions(location, s.Options)
 		if err != nil {
 			return nil, fmt.Errorf("rediscache: location %d: %w", i+1, err)
 		}
-		all = append(all, options)
+		servers = append(servers, openServer(options))
 	}
-	clients := make([]redis.UniversalClient, len(all))
-	for i, options := range all {
-		clients[i] = redis.NewClient(options)
-	}
-	return clients, nil
+	return &Store{writer: servers[0], replicas: servers[1:]}, nil
 }
 
 // Traits describes the store.
@@ -105,47 +92,35 @@ func (s *Store) Traits() cache.Traits {
 	return cache.Traits{Name: "redis", MaxValue: maxValue, Resolution: time.Millisecond}
 }
 
-// Close ends all operations under way with cache.ErrClosed or a network error
-// and closes the clients that Open made. It waits for operations on the
-// caller's own clients.
+// Close ends the operations under way and closes Open's connections. It waits
+// for operations on the caller's clients.
 func (s *Store) Close() error {
-	if !s.gate.Shut() {
-		return nil
+	errs := []error{s.writer.Close()}
+	for _, replica := range s.replicas {
+		errs = append(errs, replica.Close())
 	}
-	var errs []error
-	for _, client := range s.owned {
-		errs = append(errs, client.Close())
-	}
-	s.gate.Wait()
 	return errors.Join(errs...)
 }
 
 // reader picks a replica as Django's RedisCacheClient does.
-func (s *Store) reader() redis.UniversalClient {
-	if len(s.readers) == 1 {
-		return s.readers[0]
+func (s *Store) reader() *server {
+	if len(s.replicas) == 0 {
+		return s.writer
 	}
-	return s.readers[rand.IntN(len(s.readers))]
+	return s.replicas[rand.IntN(len(s.replicas))]
 }
 
 // once runs a command that must not be sent twice.
-func once[T any](ctx context.Context, s *Store, command func() (T, error)) (T, error) {
-	return inflight.Do(ctx, func() (T, error) {
-		if !s.gate.Enter() {
-			var zero T
-			return zero, cache.ErrClosed
-		}
-		defer s.gate.Leave()
-		return command()
-	})
+func once[T any](ctx context.Context, on *server, command func(redis.UniversalClient) (T, error)) (T, error) {
+	return inflight.Run(ctx, on, command)
 }
 
 // again runs a command that may be sent twice: it is, if the server hung up.
-func again[T any](ctx context.Context, s *Store, command func() (T, error)) (T, error) {
-	return once(ctx, s, func() (T, error) {
-		value, err := command()
+func again[T any](ctx context.Context, on *server, command func(redis.UniversalClient) (T, error)) (T, error) {
+	return inflight.Run(ctx, on, func(client redis.UniversalClient) (T, error) {
+		value, err := command(client)
 		if inflight.Lost(err) && ctx.Err() == nil {
-			return command()
+			return command(client)
 		}
 		return value, err
 	})
@@ -158,7 +133,7 @@ func fail(ctx context.Context, operation, key string, err error) error {
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case errors.Is(err, cache.ErrClosed), errors.Is(err, redis.ErrClosed):
+	case errors.Is(err, inflight.ErrClosed), errors.Is(err, redis.ErrClosed):
 		return cache.ErrClosed
 	case key == "":
 		return fmt.Errorf("rediscache: %s: %w", operation, err)

@@ -273,7 +273,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 
 func TestUsersAndPasswords(t *testing.T) {
 	ctx := t.Context()
-	server := testserver.StartRedis(t, "--requirepass", "s3cret", "--user", "alice on >p@ss/word ~* &* +@all")
+	server := testserver.StartRedis(t, "--requirepass", "s3cret", "--user", "alice", "on", ">p@ss/word", "~*", "&*", "+@all")
 	for name, s := range map[string]cache.Settings{
 		"a password in the URL":          {Location: []string{"redis://:s3cret@" + server.Addr()}},
 		"user and password in the URL":   {Location: []string{"redis://alice:p%40ss%2Fword@" + server.Addr()}},

@@ -15,8 +15,7 @@ import (
 
 // Get returns the entry, or cache.ErrMiss.
 func (s *Store) Get(ctx context.Context, key string) (cache.Item, error) {
-	client := s.reader()
-	value, err := again(ctx, s, func() ([]byte, error) { return client.Get(ctx, key).Bytes() })
+	value, err := again(ctx, s.reader(), func(c redis.UniversalClient) ([]byte, error) { return c.Get(ctx, key).Bytes() })
 	if errors.Is(err, redis.Nil) {
 		return cache.Item{}, cache.ErrMiss
 	}
@@ -29,8 +28,8 @@ func (s *Store) Set(ctx context.Context, key string, item cache.Item, ttl time.D
 	if len(item.Value) > maxValue {
 		return s.refuse(ctx, "set", key)
 	}
-	_, err := again(ctx, s, func() (string, error) {
-		return s.writer.Set(ctx, key, item.Value, expiry(ttl)).Result()
+	_, err := again(ctx, s.writer, func(c redis.UniversalClient) (string, error) {
+		return c.Set(ctx, key, item.Value, expiry(ttl)).Result()
 	})
 	return fail(ctx, "set", key, err)
 }
@@ -51,8 +50,8 @@ func (s *Store) Add(ctx context.Context, key string, item cache.Item, ttl time.D
 	if len(item.Value) > maxValue {
 		return false, tooLarge("add", key)
 	}
-	added, err := once(ctx, s, func() (bool, error) {
-		return s.writer.SetNX(ctx, key, item.Value, expiry(ttl)).Result()
+	added, err := once(ctx, s.writer, func(c redis.UniversalClient) (bool, error) {
+		return c.SetNX(ctx, key, item.Value, expiry(ttl)).Result()
 	})
 	return added, fail(ctx, "add", key, err)
 }
@@ -60,22 +59,22 @@ func (s *Store) Add(ctx context.Context, key string, item cache.Item, ttl time.D
 // Touch gives the entry a new lifetime and reports whether it was there, also
 // where Django's touch does not: when it had no expiry and gets none.
 func (s *Store) Touch(ctx context.Context, key string, ttl time.Duration) (bool, error) {
-	there, err := again(ctx, s, func() (bool, error) {
+	there, err := again(ctx, s.writer, func(c redis.UniversalClient) (bool, error) {
 		switch {
 		case ttl == cache.Never:
-			return s.persist(ctx, key)
+			return persist(ctx, c, key)
 		case ttl%time.Second == 0:
-			return s.writer.Expire(ctx, key, ttl).Result()
+			return c.Expire(ctx, key, ttl).Result()
 		}
-		return s.writer.PExpire(ctx, key, expiry(ttl)).Result()
+		return c.PExpire(ctx, key, expiry(ttl)).Result()
 	})
 	return there, fail(ctx, "touch", key, err)
 }
 
 // persist asks for the key, too: PERSIST answers 0 for one without expiry.
-func (s *Store) persist(ctx context.Context, key string) (bool, error) {
+func persist(ctx context.Context, c redis.UniversalClient, key string) (bool, error) {
 	var there *redis.IntCmd
-	_, err := s.writer.TxPipelined(ctx, func(p redis.Pipeliner) error {
+	_, err := c.TxPipelined(ctx, func(p redis.Pipeliner) error {
 		p.Persist(ctx, key)
 		there = p.Exists(ctx, key)
 		return nil
@@ -86,7 +85,7 @@ func (s *Store) persist(ctx context.Context, key string) (bool, error) {
 // Delete removes the entry and reports whether it was there. After a broken
 // connection it may report false for an entry that it did remove.
 func (s *Store) Delete(ctx context.Context, key string) (bool, error) {
-	deleted, err := again(ctx, s, func() (int64, error) { return s.writer.Del(ctx, key).Result() })
+	deleted, err := again(ctx, s.writer, func(c redis.UniversalClient) (int64, error) { return c.Del(ctx, key).Result() })
 	return deleted > 0, fail(ctx, "delete", key, err)
 }
 
@@ -116,8 +115,8 @@ func (s *Store) CompareAndSwap(ctx context.Context, key string, old, item cache.
 	if len(item.Value) > maxValue {
 		return false, tooLarge("swap", key)
 	}
-	swapped, err := once(ctx, s, func() (bool, error) {
-		return swapScript.Run(ctx, s.writer, []string{key}, old.Value, item.Value, expiry(ttl).Milliseconds()).Bool()
+	swapped, err := once(ctx, s.writer, func(c redis.UniversalClient) (bool, error) {
+		return swapScript.Run(ctx, c, []string{key}, old.Value, item.Value, expiry(ttl).Milliseconds()).Bool()
 	})
 	return swapped, fail(ctx, "swap", key, err)
 }
@@ -142,8 +141,8 @@ return redis.call('GET', KEYS[1])
 // cache.ErrNotInteger when the value is not an integer or the sum does not fit
 // an int64. Unlike Django's incr it is one atomic step.
 func (s *Store) Incr(ctx context.Context, key string, delta int64) (int64, error) {
-	sum, err := once(ctx, s, func() (int64, error) {
-		return incrScript.Run(ctx, s.writer, []string{key}, delta).Int64()
+	sum, err := once(ctx, s.writer, func(c redis.UniversalClient) (int64, error) {
+		return incrScript.Run(ctx, c, []string{key}, delta).Int64()
 	})
 	switch {
 	case errors.Is(err, redis.Nil):

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,16 +40,12 @@ func (c *cli) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.backend != "" {
-		if _, err := s.Named(c.backend); err != nil {
-			return err
-		}
+	list, err := describe(s, c.backend)
+	if err != nil {
+		return err
 	}
 	tried := 0
-	for _, d := range s.Describe() {
-		if c.backend != "" && d.Name != c.backend {
-			continue
-		}
+	for _, d := range list {
 		n, err := c.checkOne(ctx, s, d)
 		if err != nil {
 			return err
@@ -59,6 +56,19 @@ func (c *cli) check(ctx context.Context) error {
 		return backends.ErrDisabled
 	}
 	return nil
+}
+
+// describe describes the named backend, or for the empty name all, each once: a
+// default that is a named backend goes by that name.
+func describe(s celeryresults.Settings, name string) ([]celeryresults.Description, error) {
+	if _, err := s.Named(name); err != nil {
+		return nil, err
+	}
+	_, alias := s.ResultBackends[s.ResultBackend]
+	return slices.DeleteFunc(s.Describe(), func(d celeryresults.Description) bool {
+		isDefault := settingsName(s, d) == ""
+		return name != "" && d.Name != name || isDefault && alias
+	}), nil
 }
 
 // checkOne prints what there is to say of one backend and returns how many were

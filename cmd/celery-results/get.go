@@ -4,8 +4,6 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
-
-	"github.com/celeryresults/celeryresults"
 )
 
 func (c *cli) getCommand() *cobra.Command {
@@ -28,7 +26,7 @@ func (c *cli) get(ctx context.Context, ids []string) error {
 		if meta == nil {
 			continue // reported
 		}
-		if isUnknown(meta) {
+		if meta.Unknown {
 			c.raise(statusUnknown)
 		}
 		if err := c.printMeta(meta); err != nil {
@@ -36,10 +34,4 @@ func (c *cli) get(ctx context.Context, ids []string) error {
 		}
 	}
 	return nil
-}
-
-// isUnknown tells a task without a record from one that was recorded as
-// PENDING.
-func isUnknown(m *celeryresults.TaskMeta) bool {
-	return m.State == celeryresults.Pending && m.Result.IsZero() && m.Children == nil && m.DateCreated.IsZero()
 }

@@ -73,7 +73,7 @@ func (c *cli) groupGet(ctx context.Context, groups celeryresults.Grouper, args [
 	if err != nil {
 		return err
 	}
-	object := python.Dict{{Key: "group_id", Value: group.ID}, {Key: "result", Value: tuple(group)}}
+	object := python.Dict{{Key: "group_id", Value: group.ID}, {Key: "result", Value: group.Plain()}}
 	rows := []row{{"group_id", group.ID}, {"members", idsOf(group.Children)}}
 	if group.Parent != nil {
 		rows = append(rows, row{"parent", group.Parent.ID})

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -69,6 +70,7 @@ var statuses = []struct {
 	{serialization.ErrUnsupported, statusUsage},
 	{python.ErrLimit, statusUsage},
 	{python.ErrUnsupported, statusUsage},
+	{context.Canceled, statusFailed},
 }
 
 // statusOf returns the exit status for an error. What no table knows comes

@@ -183,11 +183,13 @@ func (c *cli) storeLines(ctx context.Context, options []celeryresults.StoreOptio
 	lines := newLineReader(c.stdin)
 	for {
 		line, err := lines.next()
-		if errors.Is(err, io.EOF) {
+		switch {
+		case errors.Is(err, io.EOF):
 			return nil
-		}
-		if err == nil {
+		case err == nil:
 			err = storeLine(ctx, backend, line, options)
+		case !errors.Is(err, errLongLine):
+			return err
 		}
 		if err != nil && statusOf(err) == statusUnreachable {
 			return fmt.Errorf("line %d: %w: stopped here", lines.number, err)

@@ -71,8 +71,11 @@ func (c *cli) wait(ctx context.Context, ids []string, limit time.Duration) error
 		return err
 	}
 	late, err := c.printLater(ctx, backend, waiting)
-	if err != nil || len(late) == 0 {
+	switch {
+	case err != nil || len(late) == 0:
 		return err
+	case !errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return fmt.Errorf("wait: %w", ctx.Err())
 	}
 	return withStatus(statusTimedOut, fmt.Errorf("wait: timed out after %s: not ready: %s", limit, quoted(late)))
 }

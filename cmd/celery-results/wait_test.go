@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"io"
 	"testing"
 	"time"
@@ -32,6 +33,15 @@ func TestWaitPrintsInTheOrderOfReadiness(t *testing.T) {
 		assert.Equal(t, next, decodeExactly(t, lines.Bytes())["task_id"])
 	}
 	assert.Equal(t, 0, <-ended, stderr.String())
+}
+
+func TestACancelledWaitIsNoTimeout(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var stderr bytes.Buffer
+	status := run(ctx, []string{"wait", "a"}, nil, io.Discard, &stderr, sqliteEnvironment(t))
+	assert.Equal(t, statusFailed, status)
+	assert.Equal(t, "celery-results: wait: context canceled\n", stderr.String())
 }
 
 func TestTimeouts(t *testing.T) {

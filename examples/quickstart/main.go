@@ -104,49 +104,53 @@ func quickstart(ctx context.Context, dir string, out io.Writer) error {
 func work(ctx context.Context, app *celeryresults.App, out io.Writer) error {
 	halfway, looked, ended := make(chan bool, 1), make(chan bool, 1), make(chan error, 1)
 	go func() { ended <- worker(ctx, app, halfway, looked) }()
-
-	// A task may report where it is: a state of its own, with any value.
 	<-halfway
-	billing := app.AsyncResult(bill.ID, celeryresults.ForTask(bill.Task))
-	meta, err := billing.Meta(ctx)
+	err := progress(ctx, app, out)
+	looked <- true
+	return errors.Join(err, results(ctx, app, out), failure(ctx, app, out), late(ctx, app, out), <-ended)
+}
+
+// progress: a task may report where it is, in a state of its own with any value.
+func progress(ctx context.Context, app *celeryresults.App, out io.Writer) error {
+	meta, err := app.AsyncResult(bill.ID, celeryresults.ForTask(bill.Task)).Meta(ctx)
 	if err != nil {
 		return err
 	}
 	at, err := celeryresults.As[map[string]int](meta.Result)
-	if err != nil {
-		return err
-	}
 	fmt.Fprintf(out, "%s: %s, %d of %d\n", bill.Task, meta.State, at["current"], at["total"])
-	looked <- true
+	return err
+}
 
-	// Get waits, and returns a type of ours.
-	sheet, err := celeryresults.Get[invoice](ctx, billing)
+// results: Get waits, and returns a type of ours.
+func results(ctx context.Context, app *celeryresults.App, out io.Writer) error {
+	sheet, err := celeryresults.Get[invoice](ctx, app.AsyncResult(bill.ID, celeryresults.ForTask(bill.Task)))
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "%s: SUCCESS, number %s over %.2f\n", bill.Task, sheet.Number, sheet.Total)
 	sent, err := celeryresults.Get[int](ctx, app.AsyncResult(mail.ID))
-	if err != nil {
-		return err
-	}
 	fmt.Fprintf(out, "%s: SUCCESS, %d sent\n", mail.Task, sent)
+	return err
+}
 
-	// A task's failure is an error: Python's exception.
-	_, err = app.AsyncResult(refund.ID, celeryresults.ForTask(refund.Task)).Get(ctx)
-	var failure *celeryresults.TaskError
-	if !errors.As(err, &failure) {
-		return fmt.Errorf("%s should have failed: %w", refund.Task, err)
+// failure: the exception of a task is an error value.
+func failure(ctx context.Context, app *celeryresults.App, out io.Writer) error {
+	_, err := app.AsyncResult(refund.ID, celeryresults.ForTask(refund.Task)).Get(ctx)
+	if exception, ok := errors.AsType[*celeryresults.TaskError](err); ok {
+		fmt.Fprintf(out, "%s: FAILURE, a %s that says %q\n", refund.Task, exception.Type, exception.Message())
+		return nil
 	}
-	fmt.Fprintf(out, "%s: FAILURE, a %s that says %q\n", refund.Task, failure.Type, failure.Message())
+	return fmt.Errorf("%s should have failed: %w", refund.Task, err)
+}
 
-	// A result that stands is never overwritten by one that comes too late.
-	err = app.UpdateState(ctx, bill, "PROGRESS", map[string]int{"current": 99, "total": 100})
-	var refused *celeryresults.RefusedError
-	if !errors.As(err, &refused) {
-		return fmt.Errorf("the late %s should have been refused: %w", bill.Task, err)
+// late: what comes too late never overwrites a result.
+func late(ctx context.Context, app *celeryresults.App, out io.Writer) error {
+	err := app.UpdateState(ctx, bill, "PROGRESS", map[string]int{"current": 99, "total": 100})
+	if refused, ok := errors.AsType[*celeryresults.RefusedError](err); ok {
+		fmt.Fprintf(out, "%s: a late %s was refused, %s stands\n", bill.Task, refused.Stored, refused.Stands)
+		return nil
 	}
-	fmt.Fprintf(out, "%s: a late %s was refused, %s stands\n", bill.Task, refused.Stored, refused.Stands)
-	return <-ended
+	return fmt.Errorf("the late %s should have been refused: %w", bill.Task, err)
 }
 
 // worker runs the tasks, as a process of its own would.

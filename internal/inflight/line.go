@@ -14,7 +14,7 @@ import (
 // writes of the connection fail with a timeout.
 type Line struct {
 	mu   sync.Mutex
-	ctx  context.Context // of the operation under way
+	ctx  context.Context // of the operation under way, else nil
 	turn uint64          // counts beginnings and ends of operations
 	cut  bool            // the operation under way is over for its caller
 	conn net.Conn        // the last one dialled, nil before
@@ -60,7 +60,7 @@ func (l *Line) begin(ctx context.Context) uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.turn++
-	l.ctx, l.cut = ctx, false
+	l.ctx = ctx
 	return l.turn
 }
 
@@ -68,9 +68,10 @@ func (l *Line) begin(ctx context.Context) uint64 {
 func (l *Line) end() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	cut := l.cut
 	l.turn++
-	l.ctx = nil
-	return l.cut
+	l.ctx, l.cut = nil, false
+	return cut
 }
 
 // interrupt cuts the operation of a turn short, if it still is under way.
@@ -82,11 +83,13 @@ func (l *Line) interrupt(turn uint64) {
 	}
 }
 
-// interruptAny cuts the operation under way short.
+// interruptAny cuts the operation under way short, if there is one.
 func (l *Line) interruptAny() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.hangUp()
+	if l.ctx != nil {
+		l.hangUp()
+	}
 }
 
 // hangUp is called with the lock held.

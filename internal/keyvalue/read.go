@@ -2,6 +2,7 @@ package keyvalue
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,6 +28,7 @@ func (d Documents) Read(taskID string, data []byte) (*celeryresults.TaskMeta, er
 	clear(fields)
 	*pooled = fields[:0]
 	fieldsPool.Put(pooled)
+	meta.Extra = lastOfEach(meta.Extra)
 	if meta.State == "" {
 		return nil, &celeryresults.UnreadableError{ID: taskID, Err: orNoStatus(broken)}
 	}
@@ -34,6 +36,22 @@ func (d Documents) Read(taskID string, data []byte) (*celeryresults.TaskMeta, er
 		meta.Result = celeryresults.StoredValue(serialization.Value{Codec: unreadable{d.Codec, broken}})
 	}
 	return meta, nil
+}
+
+// lastOfEach returns the list with the last entry of each name: what counts of
+// a name that a document has twice.
+func lastOfEach(list []celeryresults.Extra) []celeryresults.Extra {
+	if len(list) < 2 {
+		return list
+	}
+	seen := make(map[string]bool, len(list))
+	for i := len(list) - 1; i >= 0; i-- {
+		if seen[list[i].Name] {
+			list[i].Name = ""
+		}
+		seen[list[i].Name] = true
+	}
+	return slices.DeleteFunc(list, func(e celeryresults.Extra) bool { return e.Name == "" })
 }
 
 var (

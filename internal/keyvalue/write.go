@@ -2,6 +2,7 @@ package keyvalue
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/celeryresults/celeryresults"
@@ -34,67 +35,83 @@ func (d Documents) Append(dst []byte, meta *celeryresults.TaskMeta) ([]byte, err
 }
 
 func (d Documents) append(dst []byte, meta *celeryresults.TaskMeta, result any) ([]byte, error) {
-	doc := make(python.Dict, 0, 20)
-	add := func(name string, value any) { doc = append(doc, python.Pair{Key: name, Value: value}) }
-	add("status", string(meta.State))
-	add("result", result)
-	add("traceback", textOrNone(meta.Traceback))
-	add("children", children(meta.Children))
-	add("date_done", timeOrNone(meta.DateDone))
-	if meta.GroupID != "" {
-		add("group_id", meta.GroupID)
-	}
-	if meta.ParentID != "" {
-		add("parent_id", meta.ParentID)
-	}
-	if d.Extended || meta.Extended {
-		addExtended(add, meta)
-	}
-	addOurs(add, meta)
-	add("task_id", meta.TaskID)
-	return d.Codec.Append(dst, doc)
-}
-
-func addExtended(add func(string, any), meta *celeryresults.TaskMeta) {
-	add("name", textOrNone(meta.Name))
-	add("args", meta.Args.Stored())
-	add("kwargs", meta.Kwargs.Stored())
-	add("worker", textOrNone(meta.Worker))
-	add("retries", meta.Retries)
-	add("queue", textOrNone(meta.Queue))
-	if len(meta.StampedHeaders) > 0 {
-		add("stamped_headers", meta.StampedHeaders)
+	w := writer{doc: make(python.Dict, 0, 20)}
+	w.add("status", string(meta.State))
+	w.add("result", result)
+	w.add("traceback", textOrNone(meta.Traceback))
+	w.add("children", children(meta.Children))
+	w.add("date_done", timeOrNone(meta.DateDone))
+	w.addText("group_id", meta.GroupID)
+	w.addText("parent_id", meta.ParentID)
+	extended := d.Extended || meta.Extended
+	if extended {
+		w.addExtended(meta)
 	}
 	for _, extra := range meta.Extra {
-		add(extra.Name, extra.Value.Stored())
+		if extended || !slices.Contains(meta.StampedHeaders, extra.Name) {
+			w.add(extra.Name, unboxed(extra.Value))
+		}
+	}
+	w.addOurs(meta)
+	w.add("task_id", meta.TaskID)
+	return d.Codec.Append(dst, w.doc)
+}
+
+// writer collects the entries of a document.
+type writer struct {
+	doc python.Dict
+}
+
+func (w *writer) add(name string, value any) {
+	w.doc = append(w.doc, python.Pair{Key: name, Value: value})
+}
+
+func (w *writer) addText(name, text string) {
+	if text != "" {
+		w.add(name, text)
+	}
+}
+
+func (w *writer) addExtended(meta *celeryresults.TaskMeta) {
+	w.add("name", textOrNone(meta.Name))
+	w.add("args", unboxed(meta.Args))
+	w.add("kwargs", unboxed(meta.Kwargs))
+	w.add("worker", textOrNone(meta.Worker))
+	w.add("retries", meta.Retries)
+	w.add("queue", textOrNone(meta.Queue))
+	if len(meta.StampedHeaders) > 0 {
+		w.add("stamped_headers", meta.StampedHeaders)
 	}
 }
 
 // addOurs adds what Celery's key-value documents do not have. Python ignores it.
-func addOurs(add func(string, any), meta *celeryresults.TaskMeta) {
-	if meta.RootID != "" {
-		add("root_id", meta.RootID)
-	}
-	if meta.PeriodicTaskName != "" {
-		add("periodic_task_name", meta.PeriodicTaskName)
-	}
+func (w *writer) addOurs(meta *celeryresults.TaskMeta) {
+	w.addText("root_id", meta.RootID)
+	w.addText("periodic_task_name", meta.PeriodicTaskName)
 	if !meta.DateCreated.IsZero() {
-		add("date_created", timeOrNone(meta.DateCreated))
+		w.add("date_created", timeOrNone(meta.DateCreated))
 	}
 	if !meta.DateStarted.IsZero() {
-		add("date_started", timeOrNone(meta.DateStarted))
+		w.add("date_started", timeOrNone(meta.DateStarted))
 	}
 	if !meta.Meta.IsZero() {
-		add("meta", meta.Meta.Stored())
+		w.add("meta", unboxed(meta.Meta))
 	}
+}
+
+// unboxed returns what a codec takes for the value: a Go value as it is.
+func unboxed(v celeryresults.Value) any {
+	if stored := v.Stored(); stored.Codec != nil {
+		return stored
+	}
+	return v.Stored().Node
 }
 
 // result returns what to store as the result: in exception states the
 // exception in the form of the serializer (Backend.encode_result).
 func (d Documents) result(meta *celeryresults.TaskMeta) any {
-	stored := meta.Result.Stored()
-	if !meta.State.Exception() || d.splices(stored) {
-		return stored
+	if !meta.State.Exception() || d.splices(meta.Result.Stored()) {
+		return unboxed(meta.Result)
 	}
 	return d.exception(failure(meta))
 }
@@ -169,12 +186,18 @@ func children(list []celeryresults.ResultTuple) any {
 	if list == nil {
 		return nil
 	}
+	if len(list) == 0 {
+		return none
+	}
 	out := make([]any, len(list))
 	for i, c := range list {
 		out[i] = tuple(c)
 	}
 	return out
 }
+
+// none is the empty list of children that most tasks have.
+var none any = []any{}
 
 // tuple returns r as ResultBase.as_tuple does: (id, parent), children.
 func tuple(r celeryresults.ResultTuple) any {

@@ -20,7 +20,7 @@ const (
 
 	// MaxNodes is the most values that one decoded tree may have. A few bytes
 	// of pickle or YAML can claim billions by sharing.
-	MaxNodes = 4 << 20
+	MaxNodes = 1 << 20
 
 	// MaxDigits is the longest decimal integer, CPython's own default.
 	MaxDigits = 4300

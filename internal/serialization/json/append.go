@@ -3,7 +3,6 @@ package json
 import (
 	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"math/big"
 	"slices"
@@ -246,12 +245,7 @@ func (w *writer) special(v any, depth int) error {
 
 func plain(v any) (any, error) {
 	tree, err := python.Plain(v)
-	switch {
-	case errors.Is(err, python.ErrUnsupported):
-		return nil, fmt.Errorf("json: %w: %w", serialization.ErrUnsupported, err)
-	case errors.Is(err, python.ErrLimit):
-		return nil, fmt.Errorf("json: %w: %w", serialization.ErrLimit, err)
-	case err != nil:
+	if err != nil {
 		return nil, fmt.Errorf("json: %w", err)
 	}
 	return tree, nil

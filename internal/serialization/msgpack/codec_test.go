@@ -61,18 +61,21 @@ func TestHostileBytesFailFastAndSmall(t *testing.T) {
 				var syntax *serialization.SyntaxError
 				assert.ErrorAs(t, err, &syntax)
 			}
-			assert.Less(t, took, 5*time.Second)
+			assert.Less(t, took, patience)
 			assert.Less(t, allocated, uint64(10<<20+100*len(tt.data)), "bytes allocated")
 
 			took, allocated, _ = cost(func() error {
 				_, err := msgpack.Codec.Fields(nil, tt.data)
 				return err
 			})
-			assert.Less(t, took, 5*time.Second)
+			assert.Less(t, took, patience)
 			assert.Less(t, allocated, uint64(10<<20), "bytes allocated")
 		})
 	}
 }
+
+// patience is many times what a document may take, for slow machines.
+const patience = 20 * time.Second
 
 // cost runs f and returns how long it took and how much it allocated.
 func cost(f func() error) (time.Duration, uint64, error) {

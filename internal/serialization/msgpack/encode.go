@@ -1,7 +1,6 @@
 package msgpack
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -142,12 +141,7 @@ func (e *encoder) encoded(v serialization.Value, depth int) error {
 // other writes what package python makes of v.
 func (e *encoder) other(v any, depth int) error {
 	plain, err := python.Plain(v)
-	switch {
-	case errors.Is(err, python.ErrUnsupported):
-		return fmt.Errorf("msgpack: %w: %w", serialization.ErrUnsupported, err)
-	case errors.Is(err, python.ErrLimit):
-		return fmt.Errorf("msgpack: %w: %w", serialization.ErrLimit, err)
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("msgpack: %w", err)
 	}
 	switch plain := plain.(type) {

@@ -286,7 +286,6 @@ func TestAnUnreadableValueIsAnError(t *testing.T) {
 	assert.ErrorIs(t, err, serialization.ErrUnsupported)
 }
 
-// Every harmless class that this Python has can be loaded and called.
 func TestHarmlessClasses(t *testing.T) {
 	for _, c := range []python.Class{
 		class("builtins", "ZeroDivisionError"), class("builtins", "ExceptionGroup"), class("celery.exceptions", "Retry"),

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"maps"
 	"math/big"
@@ -21,7 +20,8 @@ import (
 // them to its Emitter.
 type encoder struct {
 	emitter
-	left int // values that may still be written
+	left  int // values that may still be written
+	limit int // of out, beyond which the document could not be read back
 }
 
 func (e *encoder) document(v any) error {
@@ -33,7 +33,7 @@ func (e *encoder) document(v any) error {
 }
 
 func (e *encoder) value(v any, at place, depth int) error {
-	if e.left--; e.left < 0 || depth > serialization.MaxDepth {
+	if e.left--; e.left < 0 || depth > serialization.MaxDepth || len(e.out) > e.limit {
 		return limitError("a value that is too large or nested too deeply")
 	}
 	v, err := simplify(v)
@@ -90,12 +90,7 @@ func simplify(v any) (any, error) {
 // to be simplified again.
 func plain(v any) (any, error) {
 	p, err := python.Plain(v)
-	switch {
-	case errors.Is(err, python.ErrUnsupported):
-		return nil, fmt.Errorf("yaml: %w: %w", serialization.ErrUnsupported, err)
-	case errors.Is(err, python.ErrLimit):
-		return nil, fmt.Errorf("yaml: %w: %w", serialization.ErrLimit, err)
-	case err != nil:
+	if err != nil {
 		return nil, fmt.Errorf("yaml: %w", err)
 	}
 	switch p.(type) {

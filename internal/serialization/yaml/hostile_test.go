@@ -79,7 +79,7 @@ func TestHostileDocumentsFailFastAndSmall(t *testing.T) {
 				var syntax *serialization.SyntaxError
 				assert.ErrorAs(t, err, &syntax)
 			}
-			assert.Less(t, took, 5*time.Second)
+			assert.Less(t, took, patience)
 			assert.Less(t, allocated, uint64(600<<20), "bytes allocated")
 		})
 	}
@@ -105,7 +105,7 @@ func TestLargeHarmlessDocumentsAreRead(t *testing.T) {
 				return err
 			})
 			require.NoError(t, err)
-			assert.Less(t, took, 5*time.Second)
+			assert.Less(t, took, patience)
 		})
 	}
 }
@@ -117,6 +117,9 @@ func keys(n int) string {
 	}
 	return b.String()
 }
+
+// patience is many times what a document may take, for slow machines.
+const patience = 20 * time.Second
 
 // cost runs f and returns how long it took and how much it allocated.
 func cost(f func() error) (time.Duration, uint64, error) {

@@ -94,7 +94,7 @@ func (codec) Resolve(v serialization.Value) (any, error) {
 // so is a mapping key that is a list or a mapping, which safe_load could not
 // read back.
 func (codec) Append(dst []byte, v any) ([]byte, error) {
-	e := encoder{emitter: newEmitter(dst), left: serialization.MaxNodes}
+	e := encoder{emitter: newEmitter(dst), left: serialization.MaxNodes, limit: len(dst) + maxSize}
 	if err := e.document(v); err != nil {
 		return dst, err
 	}

@@ -4,7 +4,9 @@ Run it with Python 3.11 or later in a virtual environment that holds what
 requirements.txt names:
 
     pip install -r requirements.txt
-    python golden.py > golden.jsonl
+    PYTHONHASHSEED=0 python golden.py > golden.jsonl
+
+The seed fixes the order of sets.
 
 A number as the only argument adds that many random values.
 
@@ -179,7 +181,7 @@ def random_value(rng, depth=0):
         return [random_value(rng, depth + 1) for _ in range(rng.randrange(5))]
     if kind < 13:
         return {random_key(rng): random_value(rng, depth + 1) for _ in range(rng.randrange(5))}
-    return {random_key(rng) for _ in range(rng.randrange(4))}
+    return {random_key(rng) for _ in range(rng.randrange(4))} - {None}
 
 
 def random_key(rng):

@@ -2,7 +2,6 @@ package pickle
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 	"math/big"
@@ -127,11 +126,8 @@ func (e *encoder) named(v any) error {
 // other writes a value in its plain form.
 func (e *encoder) other(v any) error {
 	plain, err := python.Plain(v)
-	switch {
-	case errors.Is(err, python.ErrLimit):
-		return fmt.Errorf("pickle: %w: %w", serialization.ErrLimit, err)
-	case err != nil:
-		return fmt.Errorf("pickle: %w: %w", serialization.ErrUnsupported, err)
+	if err != nil {
+		return fmt.Errorf("pickle: %w", err)
 	}
 	if err := e.enter(); err != nil {
 		return err
