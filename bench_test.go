@@ -55,17 +55,21 @@ func BenchmarkBackend(b *testing.B) {
 	}
 }
 
-// benchMeta is a realistic result, whose document has about 600 bytes.
+// benchMeta returns a realistic result, whose document has about 600 bytes.
 func benchMeta(id string) *celeryresults.TaskMeta {
-	return &celeryresults.TaskMeta{
-		TaskID: id, State: celeryresults.Success, Children: []celeryresults.ResultTuple{}, DateDone: time.Now().UTC(), Extended: true,
-		Result: celeryresults.NewValue(map[string]any{
-			"order": 4711, "total": "1234.50", "currency": "EUR", "paid": true, "note": "delivered to the neighbour, second floor",
-			"lines": []any{map[string]any{"sku": "A-100", "count": 2, "price": 99.5}, map[string]any{"sku": "B-200", "count": 1, "price": 1035.5}},
-		}),
-		Name: "shop.tasks.settle_order", Worker: "celery@worker-7.example.org", Queue: "billing",
-		Args: celeryresults.NewValue([]any{4711}), Kwargs: celeryresults.NewValue(map[string]any{"notify": true, "locale": "de_DE"}),
-	}
+	meta := benchResult
+	meta.TaskID = id
+	return &meta
+}
+
+var benchResult = celeryresults.TaskMeta{
+	State: celeryresults.Success, Children: []celeryresults.ResultTuple{}, DateDone: time.Now().UTC(), Extended: true,
+	Result: celeryresults.NewValue(map[string]any{
+		"order": 4711, "total": "1234.50", "currency": "EUR", "paid": true, "note": "delivered to the neighbour, second floor",
+		"lines": []any{map[string]any{"sku": "A-100", "count": 2, "price": 99.5}, map[string]any{"sku": "B-200", "count": 1, "price": 1035.5}},
+	}),
+	Name: "shop.tasks.settle_order", Worker: "celery@worker-7.example.org", Queue: "billing",
+	Args: celeryresults.NewValue([]any{4711}), Kwargs: celeryresults.NewValue(map[string]any{"notify": true, "locale": "de_DE"}),
 }
 
 func (e engine) benchStore(b *testing.B, callers int) {

@@ -84,8 +84,7 @@ func TestPollerWakesSoon(t *testing.T) {
 			p := celeryresults.NewPoller(f.read)
 			var stored time.Time
 			time.AfterFunc(after, func() {
-				f.set(func(f *fakeReads) { f.ready["id"] = true })
-				stored = time.Now()
+				f.set(func(f *fakeReads) { f.ready["id"], stored = true, time.Now() })
 			})
 			meta, err := p.WaitFor(t.Context(), "id")
 			require.NoError(t, err)

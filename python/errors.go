@@ -17,10 +17,10 @@ var (
 )
 
 const (
-	maxDepth   = 512      // nesting of containers, and pointers in a row
-	maxPrinted = 16 << 20 // values in one JSON text
-	maxNodes   = 1 << 20  // values in one tree, each counted as often as it is reached
-	maxDigits  = 4300     // of a decimal integer, CPython's own default
+	maxDepth   = 512     // nesting of containers, and pointers in a row
+	maxPrinted = 4 << 20 // values in one JSON text
+	maxNodes   = 1 << 20 // values in one tree, each counted as often as it is reached
+	maxDigits  = 4300    // of a decimal integer, CPython's own default
 )
 
 // ConversionError says which part of a value [Plain] or [Assign] could not

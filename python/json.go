@@ -26,8 +26,9 @@ import (
 //
 // Any other Go value goes through [Plain]; one that Plain refuses becomes the
 // text of the error. A container nested deeper than 512 levels is the string
-// "...", and what comes after sixteen million values is left out, many times more
-// than a decoder of this module lets a result have. The result is valid JSON in any case: bytes that are not UTF-8 become U+FFFD.
+// "...", and what comes after four million values is left out; what a decoder
+// of this module returns has a million at the most. The result is valid JSON
+// in any case: bytes that are not UTF-8 become U+FFFD.
 func JSON(dst []byte, value any) []byte {
 	w := jsonWriter{dst: dst, left: maxPrinted}
 	w.value(value, 0)

@@ -51,14 +51,11 @@ func (s *Store) exec(ctx context.Context, mode sqldialect.Mode, size int, q sqld
 	}
 	var result sql.Result
 	err := s.run(ctx, mode, func() error {
-		statement, err := s.prepared(ctx, q)
-		switch {
-		case err != nil:
-		case statement != nil:
-			result, err = statement.ExecContext(ctx, args...)
-		default:
-			result, err = s.db.ExecContext(ctx, q.Text, q.Args(args...)...)
+		statement, err := s.statement(ctx, q)
+		if err != nil {
+			return err
 		}
+		result, err = statement.ExecContext(ctx, args...)
 		return err
 	})
 	return result, err
@@ -76,37 +73,53 @@ func (s *Store) affect(ctx context.Context, mode sqldialect.Mode, size int, q sq
 // queryRow runs a query and scans its only row.
 func (s *Store) queryRow(ctx context.Context, q sqldialect.Query, args []any, dst ...any) error {
 	return s.run(ctx, sqldialect.Repeatable, func() error {
-		statement, err := s.prepared(ctx, q)
-		switch {
-		case err != nil:
+		statement, err := s.statement(ctx, q)
+		if err != nil {
 			return err
-		case statement != nil:
-			return statement.QueryRowContext(ctx, args...).Scan(dst...)
-		default:
-			return s.db.QueryRowContext(ctx, q.Text, q.Args(args...)...).Scan(dst...)
 		}
+		return statement.QueryRowContext(ctx, args...).Scan(dst...)
 	})
 }
 
-// prepared returns the statement for one of the fixed queries, or nil: SQLite
-// takes longer to parse most of them than to run them, and the drivers of the
-// servers keep prepared what is worth it.
-func (s *Store) prepared(ctx context.Context, q sqldialect.Query) (*sql.Stmt, error) {
+// statement is a statement ready to run: an *sql.Stmt, or an unprepared one.
+type statement interface {
+	ExecContext(ctx context.Context, args ...any) (sql.Result, error)
+	QueryRowContext(ctx context.Context, args ...any) *sql.Row
+}
+
+// unprepared is a statement that goes to the database as text.
+type unprepared struct {
+	db *sql.DB
+	q  sqldialect.Query
+}
+
+func (u unprepared) ExecContext(ctx context.Context, args ...any) (sql.Result, error) {
+	return u.db.ExecContext(ctx, u.q.Text, u.q.Args(args...)...)
+}
+
+func (u unprepared) QueryRowContext(ctx context.Context, args ...any) *sql.Row {
+	return u.db.QueryRowContext(ctx, u.q.Text, u.q.Args(args...)...)
+}
+
+// statement returns the statement for a query. SQLite takes longer to parse
+// most of the fixed ones than to run them, so there they are prepared once; the
+// drivers of the servers keep prepared what is worth it.
+func (s *Store) statement(ctx context.Context, q sqldialect.Query) (statement, error) {
 	if s.dialect != sqldialect.SQLite || !s.queries.fixed[q.Text] {
-		return nil, nil
+		return unprepared{s.db, q}, nil
 	}
-	if statement, ok := s.statements.Load(q.Text); ok {
-		return statement.(*sql.Stmt), nil
+	if kept, ok := s.statements.Load(q.Text); ok {
+		return kept.(*sql.Stmt), nil
 	}
-	statement, err := s.db.PrepareContext(ctx, q.Text)
+	prepared, err := s.db.PrepareContext(ctx, q.Text)
 	if err != nil {
 		return nil, err
 	}
-	first, there := s.statements.LoadOrStore(q.Text, statement)
+	first, there := s.statements.LoadOrStore(q.Text, prepared)
 	if there {
-		err = statement.Close()
+		defer prepared.Close()
 	}
-	return first.(*sql.Stmt), err
+	return first.(*sql.Stmt), nil
 }
 
 func (s *Store) closeStatements() error {

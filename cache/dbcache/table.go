@@ -3,7 +3,6 @@ package dbcache
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -49,7 +48,8 @@ func (s *Store) probe(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return errors.Join(rows.Err(), rows.Close())
+		defer rows.Close()
+		return rows.Err()
 	})
 }
 

@@ -225,7 +225,7 @@ func TestCompressedValuesAreInflatedWithinBounds(t *testing.T) {
 }
 
 func TestAServerWithASmallerLimitAnswersTooLarge(t *testing.T) {
-	ctx, store := t.Context(), at(t, testserver.StartMemcached(t, "-I", "640k").Addr())
+	ctx, store := t.Context(), at(t, testserver.StartMemcached(t, "-I", "512k").Addr())
 	require.NoError(t, store.Set(ctx, "k", item("old"), time.Hour))
 	require.ErrorIs(t, store.Set(ctx, "k", cache.Item{Value: make([]byte, 700<<10)}, time.Hour), cache.ErrTooLarge)
 	_, err := store.Get(ctx, "k")

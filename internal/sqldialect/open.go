@@ -57,9 +57,10 @@ func ForEngine(engine string) (*Dialect, error) {
 // the drivers pgx, mysql or sqlite (modernc.org's), and limits its pool: 16
 // connections to a server, one to SQLite, where a second writer would only
 // wait. SQLite's files get a write-ahead log, and their locks are to be waited
-// for with [Retry]. Open does not connect yet. It returns an error for an unknown engine or
-// option, and one that names the import to add when the driver is not linked.
-// No error shows the password.
+// for with [Retry]. Open does not connect yet.
+//
+// It returns an error for an unknown engine or option, and one that names the
+// import to add when the driver is not linked. No error shows the password.
 func Open(database cache.Database) (*sql.DB, *Dialect, error) {
 	database, err := expand(database)
 	if err != nil {
@@ -196,9 +197,9 @@ func postgresSource(database cache.Database) (string, error) {
 	return source.String(), nil
 }
 
-// mysqlOptions maps the options of Python's client to the driver's. Those with
-// a false are accepted for the sake of Django's settings and not needed: text
-// is always utf8mb4, and no statement depends on the isolation level.
+// mysqlOptions maps the options of Python's client to the driver's. Those
+// without a parameter need none: unix_socket is the address, text is always
+// utf8mb4, and no statement depends on the isolation level.
 var mysqlOptions = map[string]struct {
 	parameter string
 	value     func(string) (string, bool)

@@ -2,6 +2,7 @@ package testserver
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -116,7 +117,8 @@ func withPort(defaults, args []string, port string) []string {
 // in any way but with notYet, also by hanging up, as one that wants TLS does.
 func answers(request, notYet string) func(addr string) error {
 	return func(addr string) error {
-		conn, err := net.DialTimeout(network(addr), addr, time.Second)
+		dialer := net.Dialer{Timeout: time.Second}
+		conn, err := dialer.DialContext(context.Background(), network(addr), addr)
 		if err != nil {
 			return err
 		}

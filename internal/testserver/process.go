@@ -92,7 +92,7 @@ func startServer(build func(port string) (program, error)) (*Server, error) {
 }
 
 func freePort() string {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "0"
 	}
@@ -122,7 +122,7 @@ func (p program) launch() (*process, error) {
 
 // command prepares a program of this server: in its folder and as its user.
 func (p program) command(path string, args ...string) *exec.Cmd {
-	cmd := exec.Command(path, args...)
+	cmd := exec.CommandContext(context.Background(), path, args...)
 	cmd.Dir = p.dir
 	cmd.SysProcAttr = processAttributes(p.account, p.stop)
 	if p.account != nil {

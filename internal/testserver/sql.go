@@ -26,6 +26,9 @@ func startPostgres() (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if path, err = filepath.EvalSymlinks(path); err != nil { // initdb stands beside it
+		return nil, fmt.Errorf("testserver: %w", err)
+	}
 	account, err := unprivileged("postgres", "nobody")
 	if err != nil {
 		return nil, err
@@ -102,6 +105,7 @@ func mysqlArgs(dir, port string) []string {
 		"--bind-address=127.0.0.1", "--port=" + port, "--socket=mysql.sock", "--pid-file=mysql.pid",
 		"--skip-name-resolve", "--skip-log-bin", "--character-set-server=utf8mb4", "--max-connections=300",
 		"--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0", "--innodb-log-file-size=32M",
+		"--loose-mysqlx=OFF",
 	}
 }
 

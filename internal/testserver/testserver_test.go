@@ -44,7 +44,7 @@ func TestPrivateServerRestartsOnTheSamePort(t *testing.T) {
 	for request, server := range servers {
 		addr := server.Addr()
 		server.Stop()
-		_, err := net.DialTimeout("tcp", addr, time.Second)
+		_, err := new(net.Dialer).DialContext(t.Context(), "tcp", addr)
 		require.Error(t, err, "%s still listens after Stop", addr)
 		require.NoError(t, server.Restart())
 		assert.Equal(t, addr, server.Addr())
