@@ -85,16 +85,22 @@ func (e engine) benchStore(b *testing.B, callers int) {
 }
 
 func (e engine) benchGet(b *testing.B, callers int) {
-	id := rand.Text()
+	run := rand.Text()
 	value := make([]byte, 600)
 	_, _ = rand.Read(value)
-	require.NoError(b, e.raw.set(context.Background(), id, value))
-	require.NoError(b, e.backend.StoreResult(context.Background(), benchMeta(id)))
+	ids := make([]string, 2000) // so that callers ask for different ones
+	for i := range ids {
+		ids[i] = fmt.Sprint(run, i)
+		require.NoError(b, e.raw.set(context.Background(), ids[i], value))
+		require.NoError(b, e.backend.StoreResult(context.Background(), benchMeta(ids[i])))
+	}
+	var n atomic.Int64
+	next := func() string { return ids[n.Add(1)%int64(len(ids))] }
 	compare(b, callers, func() error {
-		_, err := e.raw.get(context.Background(), id)
+		_, err := e.raw.get(context.Background(), next())
 		return err
 	}, func() error {
-		_, err := e.backend.GetTaskMeta(context.Background(), id)
+		_, err := e.backend.GetTaskMeta(context.Background(), next())
 		return err
 	})
 }

@@ -74,6 +74,7 @@ var layers = []struct {
 	{"internal/serialization/registry", []string{"internal/serialization"}},
 	{"internal/serialization", []string{"python", "internal/serialization"}},
 	{"internal/inflight", nil},
+	{"internal/merge", nil},
 	{"internal/sqldialect", []string{"cache"}},
 	{"internal/testserver", []string{"internal/testserver"}},
 	{"cache/caches", []string{"cache", "internal"}},
@@ -127,7 +128,7 @@ func TestDriversDoNotImportEachOther(t *testing.T) {
 func TestContractsUseTheStandardLibraryAlone(t *testing.T) {
 	contracts := []string{
 		".", "cache", "python", "internal/serialization", "internal/serialization/json",
-		"internal/serialization/pickle", "internal/inflight", "internal/sqldialect",
+		"internal/serialization/pickle", "internal/inflight", "internal/merge", "internal/sqldialect",
 	}
 	for _, p := range listPackages(t) {
 		name := own([]string{p.ImportPath})[0]

@@ -22,6 +22,7 @@ type Cache struct {
 	prefix  string
 	version int
 	timeout time.Duration
+	turns   *turns // of Updates that met a conflict
 }
 
 // New returns a cache over store, which it owns from then on: Close closes it.
@@ -35,7 +36,7 @@ func New(store Store, s Settings) (*Cache, error) {
 	}
 	c := &Cache{
 		store: store, traits: store.Traits(), makeKey: s.KeyFunction,
-		prefix: s.KeyPrefix, version: s.Version, timeout: s.Timeout,
+		prefix: s.KeyPrefix, version: s.Version, timeout: s.Timeout, turns: newTurns(),
 	}
 	if c.makeKey == nil {
 		c.makeKey = DefaultKey

@@ -73,6 +73,10 @@ type Traits struct {
 	// KeepsFormat is set when Get returns the Format that was stored.
 	KeepsFormat bool
 
+	// InProcess is set when operations need no round trip, so that sending
+	// several together gains nothing.
+	InProcess bool
+
 	// Resolution is the step of lifetimes, to which the driver rounds up.
 	Resolution time.Duration
 }

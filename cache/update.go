@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"math/rand/v2"
 	"time"
 )
@@ -49,18 +50,46 @@ func (c *Cache) updater(ctx context.Context, key string, timeout time.Duration, 
 }
 
 // run tries until it is settled. Without look the first try supposes that there
-// is no entry.
+// is no entry. After a conflict the callers in this process take turns, so that
+// they do not thwart each other.
 func (u *updater) run(ctx context.Context, look bool) error {
+	settled, err := u.try(ctx, look)
+	if settled || err != nil {
+		return err
+	}
+	turn := u.turns.of(u.whole)
+	select {
+	case turn <- struct{}{}:
+		defer func() { <-turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	for conflicts := 0; ; conflicts++ {
-		settled, err := u.try(ctx, look)
+		settled, err := u.try(ctx, true)
 		if settled || err != nil {
 			return err
 		}
 		if err := pause(ctx, conflicts); err != nil {
 			return err
 		}
-		look = true
 	}
+}
+
+// turns are taken by key; some keys share one.
+type turns [64]chan struct{}
+
+func newTurns() *turns {
+	var t turns
+	for i := range t {
+		t[i] = make(chan struct{}, 1)
+	}
+	return &t
+}
+
+var turnSeed = maphash.MakeSeed()
+
+func (t *turns) of(key string) chan struct{} {
+	return t[maphash.String(turnSeed, key)%uint64(len(t))]
 }
 
 // try asks f once, stores its answer, and reports whether that settled it.

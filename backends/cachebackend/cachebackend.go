@@ -12,6 +12,7 @@ import (
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/cache"
 	"github.com/celeryresults/celeryresults/internal/keyvalue"
+	"github.com/celeryresults/celeryresults/internal/merge"
 	"github.com/celeryresults/celeryresults/internal/serialization/json"
 	"github.com/celeryresults/celeryresults/internal/serialization/pickle"
 	"github.com/celeryresults/celeryresults/internal/serialization/registry"
@@ -28,6 +29,7 @@ type CacheBackend struct {
 	keys      keyvalue.Keys
 	expires   time.Duration
 	poller    *celeryresults.Poller
+	gets      *merge.Group[string, cache.Item] // nil where merging gains nothing
 }
 
 var (
@@ -99,6 +101,9 @@ func open(c *cache.Cache, s celeryresults.Settings) (*CacheBackend, error) {
 		documents: keyvalue.Documents{Extended: s.ResultExtended}, expires: s.Expires(),
 	}
 	b.poller = celeryresults.NewPoller(b.GetMany)
+	if _, ok := c.Store().(cache.ManyGetter); ok && !c.Store().Traits().InProcess {
+		b.gets = merge.New(c.GetItem, c.GetItems, cache.ErrMiss)
+	}
 	return b, nil
 }
 
@@ -121,12 +126,15 @@ func (b *CacheBackend) StoreResult(ctx context.Context, meta *celeryresults.Task
 	})
 }
 
+// documentSize is what most documents fit in.
+const documentSize = 768
+
 func (b *CacheBackend) encode(meta *celeryresults.TaskMeta) (string, cache.Item, error) {
 	key, err := b.keys.Task(meta.TaskID)
 	if err != nil {
 		return "", cache.Item{}, err
 	}
-	data, err := b.documents.Append(nil, meta)
+	data, err := b.documents.Append(make([]byte, 0, documentSize), meta)
 	return key, cache.Item{Value: data, Format: b.format}, err
 }
 
@@ -145,7 +153,7 @@ func (b *CacheBackend) GetTaskMeta(ctx context.Context, taskID string) (*celeryr
 	if err != nil {
 		return nil, err
 	}
-	item, err := b.cache.GetItem(ctx, key)
+	item, err := b.getItem(ctx, key)
 	if errors.Is(err, cache.ErrMiss) {
 		return celeryresults.NewUnknownMeta(taskID), nil
 	}
@@ -153,6 +161,17 @@ func (b *CacheBackend) GetTaskMeta(ctx context.Context, taskID string) (*celeryr
 		return nil, err
 	}
 	return b.documents.Read(taskID, item.Value)
+}
+
+// getItem reads one entry. Concurrent reads are sent together.
+func (b *CacheBackend) getItem(ctx context.Context, key string) (cache.Item, error) {
+	if b.gets == nil {
+		return b.cache.GetItem(ctx, key)
+	}
+	if err := ctx.Err(); err != nil {
+		return cache.Item{}, err
+	}
+	return b.gets.Get(ctx, key)
 }
 
 // GetMany implements celeryresults.Backend.

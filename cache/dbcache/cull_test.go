@@ -119,3 +119,27 @@ func TestCullAllSparesWhatWasJustWritten(t *testing.T) {
 		assert.Equal(t, "y", got(t, store, "y"))
 	})
 }
+
+func TestDeleteExpiredRemovesWhatIsExpiredAndNothingElse(t *testing.T) {
+	onEach(t, func(t *testing.T, database cache.Database) {
+		store := open(t, database, cache.Options{MaxEntries: 100_000})
+		items := map[string]cache.Item{}
+		for i := range 2500 {
+			items[fmt.Sprintf("expired-%d", i)] = cache.Item{Value: []byte("v")}
+		}
+		require.NoError(t, store.SetMany(t.Context(), items, time.Second))
+		require.NoError(t, store.Set(t.Context(), "long", cache.Item{Value: []byte("v")}, time.Hour))
+		require.NoError(t, store.Set(t.Context(), "endless", cache.Item{Value: []byte("v")}, cache.Never))
+		var deleted int64
+		require.Eventually(t, func() bool {
+			n, err := store.DeleteExpired(t.Context())
+			require.NoError(t, err)
+			deleted += n
+			return deleted == 2500
+		}, 20*time.Second, 50*time.Millisecond)
+		for _, key := range []string{"long", "endless"} {
+			_, err := store.Get(t.Context(), key)
+			require.NoError(t, err, key)
+		}
+	})
+}

@@ -68,8 +68,8 @@ const maxValue = 700 << 20
 const maxKey = 255
 
 // Store is a [cache.Store] in a table. It implements [cache.Swapper],
-// [cache.ManyGetter], [cache.ManySetter], [cache.ManyDeleter] and
-// [cache.Clearer], and is safe for concurrent use. It starts no goroutine.
+// [cache.ManyGetter], [cache.ManySetter], [cache.ManyDeleter], [cache.Clearer]
+// and [cache.Expirer], and is safe for concurrent use. It starts no goroutine.
 //
 // Statements run on their own, never in a longer transaction, and do not depend
 // on the session's isolation level. Deadlocks, serialization failures and taken

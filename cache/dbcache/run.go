@@ -11,6 +11,9 @@ import (
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
 )
 
+// ErrNoTable is returned by every operation on a table that is not there.
+var ErrNoTable = errors.New("dbcache: no table")
+
 // run runs a statement of an open store, with retries. The error is the
 // context's when that is over, and ErrTooLarge or ErrClosed where these apply.
 func (s *Store) run(ctx context.Context, mode sqldialect.Mode, statement func() error) error {
@@ -26,8 +29,11 @@ func (s *Store) run(ctx context.Context, mode sqldialect.Mode, statement func() 
 	if over := s.ready(ctx); over != nil {
 		return over
 	}
-	if sqldialect.Classify(err) == sqldialect.TooLarge {
+	switch sqldialect.Classify(err) {
+	case sqldialect.TooLarge:
 		return fmt.Errorf("%w: %w", cache.ErrTooLarge, err)
+	case sqldialect.NoTable:
+		return fmt.Errorf("%w: make it with dbcache.CreateTable or Django's createcachetable: %w", ErrNoTable, err)
 	}
 	return err
 }

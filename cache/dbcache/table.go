@@ -10,7 +10,7 @@ import (
 )
 
 // CreateTable makes the table of a cache as Django's createcachetable does, if
-// it is not there. A table that is there is left alone. Several processes may
+// it is not there; on MySQL its keys are compared by their bytes. A table that is there is left alone. Several processes may
 // call it at the same time. It returns an error for a table that lacks the
 // three columns, for a table name that New would refuse or that is too long for
 // its index, which is named after it, and for an unknown driver.
@@ -81,8 +81,10 @@ var definitions = map[*sqldialect.Dialect][]string{
 		`CREATE INDEX IF NOT EXISTS {index} ON {table} (expires)`,
 	},
 	sqldialect.MySQL: {
+		// The database's collation, which Django takes, may hold keys that differ
+		// in case or accents to be one.
 		`CREATE TABLE IF NOT EXISTS {table} (
-			cache_key varchar(255) NOT NULL PRIMARY KEY,
+			cache_key varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL PRIMARY KEY,
 			value longtext NOT NULL,
 			expires datetime(6) NOT NULL,
 			KEY {index} (expires)

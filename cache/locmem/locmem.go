@@ -79,7 +79,7 @@ func New(location string, o *Options) (*Store, error) {
 // Traits describes the store: no limits, formats kept, lifetimes to the
 // nanosecond.
 func (s *Store) Traits() cache.Traits {
-	return cache.Traits{Name: "locmem", KeepsFormat: true, Resolution: time.Nanosecond}
+	return cache.Traits{Name: "locmem", KeepsFormat: true, InProcess: true, Resolution: time.Nanosecond}
 }
 
 // Close closes this handle. The last one of a location stops its sweeper, waits

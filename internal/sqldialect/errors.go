@@ -39,6 +39,9 @@ const (
 
 	// TooLarge is a value or statement over the server's or driver's limit.
 	TooLarge
+
+	// NoTable is a table that is not there.
+	NoTable
 )
 
 // Classify returns the condition that an error, or one that it wraps, reports.
@@ -55,7 +58,7 @@ func Classify(err error) Condition {
 	if e, ok := errors.AsType[stateError](err); ok {
 		return ofState(e.SQLState())
 	}
-	if e, ok := errors.AsType[codeError](err); ok {
+	if e, ok := errors.AsType[codeError](err); ok && e.Code() != sqliteGeneric {
 		return ofSQLiteCode(e.Code())
 	}
 	if number := mysqlNumber(err); number != 0 {
@@ -93,6 +96,7 @@ var states = map[string]Condition{
 	"57P02": Disconnected, // crash_shutdown
 	"08":    Disconnected, // connection exceptions
 	"54000": TooLarge,     // program_limit_exceeded
+	"42P01": NoTable,      // undefined_table
 }
 
 func ofState(state string) Condition {
@@ -115,6 +119,7 @@ var mysqlConditions = map[int]Condition{
 	1927: Disconnected, // ER_CONNECTION_KILLED
 	1153: TooLarge,     // ER_NET_PACKET_TOO_LARGE
 	1301: TooLarge,     // ER_WARN_ALLOWED_PACKET_OVERFLOWED
+	1146: NoTable,      // ER_NO_SUCH_TABLE
 }
 
 // mysqlNumber returns the number of a go-sql-driver/mysql error, which begins
@@ -137,6 +142,7 @@ func mysqlNumber(err error) int {
 const (
 	sqliteBusy, sqliteLocked, sqliteTooBig = 5, 6, 18
 	sqliteUnique, sqlitePrimaryKey         = 2067, 1555
+	sqliteGeneric                          = 1 // only the message says more
 )
 
 func ofSQLiteCode(code int) Condition {
@@ -162,10 +168,11 @@ func broken(err error) bool {
 var messages = map[string]Condition{
 	"invalid connection":            Disconnected, // mysql.ErrInvalidConn
 	"packet for query is too large": TooLarge,     // mysql.ErrPktTooLarge
-	"UNIQUE constraint failed":      Conflict,     // SQLite, as the next three
+	"UNIQUE constraint failed":      Conflict,     // SQLite, as the next four
 	"database is locked":            Locked,
 	"database table is locked":      Locked,
 	"string or blob too big":        TooLarge,
+	"no such table":                 NoTable,
 }
 
 func ofMessage(text string) Condition {
