@@ -199,7 +199,7 @@ func (p *Poller) ask(ids []string) {
 
 // unreadable returns the *UnreadableErrors that GetMany joined.
 func unreadable(err error) []*UnreadableError {
-	switch e := err.(type) {
+	switch e := err.(type) { //nolint:errorlint // it walks the tree that errors.Join made
 	case *UnreadableError:
 		return []*UnreadableError{e}
 	case interface{ Unwrap() []error }:

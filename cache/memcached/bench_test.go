@@ -2,6 +2,7 @@ package memcached_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -62,7 +63,7 @@ func BenchmarkAgainstTheRawClient(b *testing.B) {
 }
 
 func ignore(err, expected error) error {
-	if err == expected {
+	if errors.Is(err, expected) {
 		return nil
 	}
 	return err

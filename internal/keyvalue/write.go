@@ -1,6 +1,7 @@
 package keyvalue
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -123,7 +124,7 @@ func (d Documents) splices(v serialization.Value) bool {
 }
 
 func failure(meta *celeryresults.TaskMeta) *celeryresults.TaskError {
-	e, _ := meta.Err().(*celeryresults.TaskError)
+	e, _ := errors.AsType[*celeryresults.TaskError](meta.Err())
 	return e
 }
 

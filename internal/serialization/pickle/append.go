@@ -2,7 +2,6 @@ package pickle
 
 import (
 	"encoding/binary"
-	"fmt"
 	"slices"
 	"sync"
 
@@ -199,8 +198,4 @@ func (e *encoder) key(v any) error {
 func (e *encoder) tooMany() bool {
 	e.left--
 	return e.left < 0
-}
-
-func unsupported(v any) error {
-	return fmt.Errorf("pickle: %T: %w", v, serialization.ErrUnsupported)
 }
