@@ -11,14 +11,15 @@ import (
 )
 
 // App knows the backends of one application and which of them each task uses.
-// Its methods are safe for concurrent use.
+// Make one with NewApp or backends.Open. Its methods are safe for concurrent use.
 type App struct {
 	settings Settings
 	fallback Backend
 	named    map[string]Backend
 
 	mu       sync.RWMutex
-	bindings []binding // by precedence, best first; guarded by mu
+	bindings []binding           // by precedence, best first; guarded by mu
+	pollers  map[Backend]*Poller // of backends that are no Waiter; guarded by mu
 }
 
 type binding struct {
@@ -27,15 +28,20 @@ type binding struct {
 }
 
 // NewApp returns an App over open backends: the default one, and the named
-// ones to which settings.TaskBackends may bind tasks. It validates the
-// settings. The App does not own the backends until Close.
+// ones to which settings.TaskBackends may bind tasks. Of the settings it uses
+// only what concerns tasks. The App owns the backends: Close closes them.
 //
 // backends.Open makes an App from settings alone.
 func NewApp(settings Settings, fallback Backend, named map[string]Backend) (*App, error) {
 	if fallback == nil {
-		return nil, fmt.Errorf("celeryresults: new app: no default backend")
+		return nil, errors.New("celeryresults: new app: no default backend")
 	}
-	a := &App{settings: settings, fallback: fallback, named: named}
+	for name, backend := range named {
+		if backend == nil {
+			return nil, fmt.Errorf("celeryresults: new app: backend %q is nil", name)
+		}
+	}
+	a := &App{settings: settings, fallback: fallback, named: named, pollers: map[Backend]*Poller{}}
 	for task, name := range settings.TaskBackends {
 		backend, err := a.Backend(name)
 		if err != nil {
@@ -142,7 +148,26 @@ func (a *App) AsyncResult(taskID string, options ...ResultOption) *AsyncResult {
 	for _, option := range options {
 		option(a, r)
 	}
+	if poller := a.poller(r.backend); poller != nil {
+		r.poller = func() *Poller { return poller }
+	}
 	return r
+}
+
+// poller returns the one Poller of a backend that can't wait itself; nil for
+// other backends.
+func (a *App) poller(b Backend) *Poller {
+	if _, waits := b.(Waiter); waits || b == nil || !reflect.ValueOf(b).Comparable() {
+		return nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p, ok := a.pollers[b]
+	if !ok {
+		p = NewPoller(b.GetMany)
+		a.pollers[b] = p
+	}
+	return p
 }
 
 // ResultOption chooses the backend that an AsyncResult asks.
@@ -167,24 +192,38 @@ func FromNamed(name string) ResultOption {
 	}
 }
 
-// Close closes every backend that the App knows, once each.
+// Close ends all waits, and closes every backend that the App knows, once each.
 func (a *App) Close() error {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	all := []Backend{a.fallback}
-	for _, b := range a.named {
-		all = append(all, b)
-	}
-	for _, b := range a.bindings {
-		all = append(all, b.backend)
-	}
 	var errs []error
-	for i, b := range all {
-		if slices.IndexFunc(all, func(x Backend) bool { return same(x, b) }) == i {
-			errs = append(errs, b.Close())
-		}
+	a.mu.RLock()
+	for _, p := range a.pollers {
+		errs = append(errs, p.Close())
+	}
+	a.mu.RUnlock()
+	for _, b := range a.backends() {
+		errs = append(errs, b.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// backends returns every backend that the App knows, once each.
+func (a *App) backends() []Backend {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	var list []Backend
+	add := func(b Backend) {
+		if !slices.ContainsFunc(list, func(x Backend) bool { return same(x, b) }) {
+			list = append(list, b)
+		}
+	}
+	add(a.fallback)
+	for _, name := range a.BackendNames() {
+		add(a.named[name])
+	}
+	for _, b := range a.bindings {
+		add(b.backend)
+	}
+	return list
 }
 
 // same reports whether both are one backend. Backends of a type that can't be
@@ -197,9 +236,8 @@ func same(x, y Backend) bool {
 // so by itself, and returns how many (Celery's backend_cleanup task).
 func (a *App) Cleanup(ctx context.Context) (int64, error) {
 	var total int64
-	for _, name := range append([]string{""}, a.BackendNames()...) {
-		backend, _ := a.Backend(name)
-		cleaner, ok := backend.(Cleaner)
+	for _, b := range a.backends() {
+		cleaner, ok := b.(Cleaner)
 		if !ok {
 			continue
 		}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -258,4 +261,86 @@ type counting struct {
 func (c *counting) Close() error {
 	c.closes[c.name]++
 	return nil
+}
+
+// plainBackend is a Backend of somebody else's that can't wait by itself.
+type plainBackend struct {
+	celeryresults.Backend
+	reads, cleanups atomic.Int64
+}
+
+func (p *plainBackend) GetMany(ctx context.Context, ids []string) ([]*celeryresults.TaskMeta, error) {
+	p.reads.Add(1)
+	return p.Backend.GetMany(ctx, ids)
+}
+
+func (p *plainBackend) Cleanup(context.Context) (int64, error) {
+	p.cleanups.Add(1)
+	return 3, nil
+}
+
+func TestWaitersOfABackendThatCantWaitAreBatched(t *testing.T) {
+	b := &plainBackend{Backend: memory(t, celeryresults.Settings{})}
+	app, err := celeryresults.NewApp(celeryresults.Settings{}, b, nil)
+	require.NoError(t, err)
+	var group sync.WaitGroup
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	for i := range 200 {
+		group.Go(func() {
+			_, err := app.AsyncResult(fmt.Sprint(t.Name(), i)).Wait(ctx)
+			assert.ErrorIs(t, err, context.DeadlineExceeded)
+		})
+	}
+	group.Wait()
+	assert.Less(t, b.reads.Load(), int64(1000), "200 waiters share their reads")
+	ended := make(chan error, 1)
+	go func() {
+		_, err := app.AsyncResult("never").Wait(t.Context())
+		ended <- err
+	}()
+	require.NoError(t, app.Close())
+	require.ErrorIs(t, <-ended, celeryresults.ErrClosed)
+}
+
+func TestCleanupAsksEveryBackendOnce(t *testing.T) {
+	b, bound := &plainBackend{}, &plainBackend{}
+	app, err := celeryresults.NewApp(celeryresults.Settings{}, b, map[string]celeryresults.Backend{"same": b})
+	require.NoError(t, err)
+	require.NoError(t, app.Bind("x", bound))
+	n, err := app.Cleanup(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, []int64{6, 1, 1}, []int64{n, b.cleanups.Load(), bound.cleanups.Load()})
+}
+
+// TestSlipsOfCallersDoNotPanic covers nil arguments and typed nils.
+func TestSlipsOfCallersDoNotPanic(t *testing.T) {
+	app := newApp(t, celeryresults.Settings{TaskTrackStarted: true})
+	ctx := t.Context()
+	require.ErrorIs(t, app.RecordPending(ctx, nil), celeryresults.ErrNoTaskID)
+	require.ErrorIs(t, app.MarkAsStarted(ctx, nil), celeryresults.ErrNoTaskID)
+	require.ErrorIs(t, app.MarkAsDone(ctx, nil, 1), celeryresults.ErrNoTaskID)
+	require.ErrorIs(t, app.MarkAsFailure(ctx, nil, nil), celeryresults.ErrNoTaskID)
+	require.ErrorIs(t, app.UpdateState(ctx, nil, "X", nil), celeryresults.ErrNoTaskID)
+	_, err := app.Apply(ctx, nil, nil)
+	require.ErrorIs(t, err, celeryresults.ErrNoTaskID)
+	_, err = celeryresults.NewApp(celeryresults.Settings{}, memory(t, celeryresults.Settings{}), map[string]celeryresults.Backend{"x": nil})
+	require.ErrorContains(t, err, `"x"`)
+	_, err = app.AsyncResult("id", celeryresults.From(nil)).State(ctx)
+	require.ErrorContains(t, err, "From(nil)")
+	for name, failure := range map[string]error{
+		"nil": nil, "typed nil": (*celeryresults.TaskError)(nil), "nil of another type": (*fs.PathError)(nil),
+		"wrapped": fmt.Errorf("outer: %w", (*celeryresults.TaskError)(nil)),
+	} {
+		req := &celeryresults.Request{ID: t.Name() + name}
+		require.NoError(t, app.MarkAsFailure(ctx, req, failure), name)
+		_, err := app.AsyncResult(req.ID).Get(ctx)
+		assert.ErrorIs(t, err, &celeryresults.TaskError{Type: "Exception"}, name)
+		assert.NotErrorIs(t, err, (*celeryresults.TaskError)(nil), name)
+	}
+	meta := &celeryresults.TaskMeta{TaskID: "x", State: celeryresults.Failure, Result: celeryresults.NewValue((*celeryresults.TaskError)(nil))}
+	assert.EqualError(t, meta.Err(), "Exception")
+	require.NoError(t, app.BackendFor("").StoreResult(ctx, meta))
+	embeds := struct{ *time.Time }{}
+	require.Error(t, app.MarkAsDone(ctx, &celeryresults.Request{ID: t.Name() + "embeds"}, embeds))
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/celeryresults/celeryresults/cache"
 )
 
 // State is the state of a task: one of Celery's, or any name of the caller's
@@ -210,6 +212,9 @@ var (
 	// ErrNoTaskID is returned for an empty task or group id.
 	ErrNoTaskID = errors.New("celeryresults: empty id")
 
+	// ErrNoState is returned by StoreResult for a meta without a State.
+	ErrNoState = errors.New("celeryresults: no state")
+
 	// ErrUnknownGroup is returned by RestoreGroup.
 	ErrUnknownGroup = errors.New("celeryresults: unknown group")
 
@@ -217,7 +222,8 @@ var (
 	ErrUnknownBackend = errors.New("celeryresults: unknown backend")
 
 	// ErrClosed is returned by operations on a closed backend, waits included.
-	ErrClosed = errors.New("celeryresults: closed")
+	// It is the caches' error, too.
+	ErrClosed = cache.ErrClosed
 )
 
 // RefusedError is returned by StoreResult when the record that stands must

@@ -1,7 +1,10 @@
 package celeryresults
 
 import (
+	"cmp"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/celeryresults/celeryresults/cache"
@@ -13,27 +16,31 @@ type Description struct {
 	Backend    string // the setting's value, without passwords
 	Store      string // what holds the results, without passwords
 	Key        string // of a task's result
-	Expires    string
+	Expires    string // a duration, or never
+	Holds      string // how many results, where that is bounded by number
 	Serializer string
-	Extended   bool
+	Extended   bool   // result_extended
 	Compatible string // who else reads and writes these records
 }
 
-// String returns the description in aligned lines.
-func (d Description) String() string {
+// Rows returns what there is to say, each with its name.
+func (d Description) Rows() [][2]string {
 	extended := "no"
 	if d.Extended {
 		extended = "yes"
 	}
 	rows := [][2]string{
-		{"backend", d.Name + " (" + d.Backend + ")"}, {"store", d.Store}, {"key", d.Key}, {"expires", d.Expires},
+		{"backend", d.Name + " (" + d.Backend + ")"}, {"store", d.Store}, {"key", d.Key}, {"expires", d.Expires}, {"holds", d.Holds},
 		{"serializer", d.Serializer}, {"extended", extended}, {"compatible", d.Compatible},
 	}
+	return slices.DeleteFunc(rows, func(row [2]string) bool { return row[1] == "" })
+}
+
+// String returns the description in aligned lines.
+func (d Description) String() string {
 	var b strings.Builder
-	for _, row := range rows {
-		if row[1] != "" {
-			fmt.Fprintf(&b, "%-11s %s\n", row[0]+":", row[1])
-		}
+	for _, row := range d.Rows() {
+		fmt.Fprintf(&b, "%-11s %s\n", row[0]+":", row[1])
 	}
 	return b.String()
 }
@@ -91,7 +98,19 @@ func (s *Settings) describeDjangoCache(d *Description) {
 	engine, _ := cache.Engine(c.Backend)
 	version := max(c.Version, 1)
 	d.Store = strings.TrimSpace(fmt.Sprintf("%s cache %q %s", engine, alias, maskAll(c.Location)))
-	d.Key = fmt.Sprintf("%s:%d:%scelery-task-meta-<task_id>", c.KeyPrefix, version, s.ResultBackendTransportOptions.GlobalKeyPrefix)
+	switch engine {
+	case "db":
+		database := cmp.Or(c.Options.Database, "default")
+		d.Store += fmt.Sprintf(" in DATABASES.%s (%s)", database, describeDatabase(s.Databases[database]))
+		fallthrough
+	case "locmem":
+		d.Holds = fmt.Sprintf("%d entries (MAX_ENTRIES); then it drops some", cmp.Or(c.Options.MaxEntries, 300))
+	}
+	key := s.ResultBackendTransportOptions.KeyPrefix() + "celery-task-meta-<task_id>"
+	d.Key = cache.DefaultKey(key, c.KeyPrefix, version)
+	if c.KeyFunction != nil {
+		d.Key = c.KeyFunction(key, c.KeyPrefix, version)
+	}
 	d.Serializer, d.Compatible = "pickle, as Django's caches hold values", "django-celery-results' cache backend on Django's "+engine+" cache"
 	switch {
 	case c.Options.Serializer == "json":
@@ -101,12 +120,21 @@ func (s *Settings) describeDjangoCache(d *Description) {
 	}
 }
 
+func describeDatabase(d cache.Database) string {
+	if d.URL != "" {
+		return MaskURL(d.URL)
+	}
+	engine, _ := cache.DatabaseEngine(d.Engine)
+	return strings.TrimSpace(engine + " " + d.Name + " " + d.Host)
+}
+
 func (s *Settings) describeCeleryCache(d *Description, url string) {
 	d.Store = MaskURL(url)
-	d.Key = s.ResultBackendTransportOptions.GlobalKeyPrefix + "celery-task-meta-<task_id>"
+	d.Key = s.ResultBackendTransportOptions.KeyPrefix() + "celery-task-meta-<task_id>"
 	d.Compatible = "Celery's own cache backend (pylibmc)"
 	if strings.HasPrefix(url, "memory://") {
 		d.Compatible = "this process only"
+		d.Holds = "5000 results, as Celery's; then it drops the least recently used"
 	}
 }
 
@@ -118,33 +146,48 @@ func maskAll(urls []string) string {
 	return strings.Join(masked, ", ")
 }
 
+// urlStart finds where another URL begins in a list of them.
+var urlStart = regexp.MustCompile(`[;,]\s*[A-Za-z][A-Za-z0-9+.-]*://`)
+
 // MaskURL returns the URL with every password in it replaced by **, as Celery
-// prints URLs: in the user information of each of several URLs divided by ;
-// and in query parameters named password.
+// prints URLs: in the user information of each of several URLs divided by ; or
+// a comma, and in every query parameter that is not known to be harmless.
 func MaskURL(url string) string {
-	parts := strings.Split(url, ";")
-	for i, part := range parts {
-		parts[i] = maskQuery(maskUserinfo(part))
+	var masked strings.Builder
+	for {
+		next := urlStart.FindStringIndex(url)
+		if next == nil {
+			break
+		}
+		masked.WriteString(maskOne(url[:next[0]]))
+		masked.WriteByte(url[next[0]])
+		url = url[next[0]+1:]
 	}
-	return strings.Join(parts, ";")
+	masked.WriteString(maskOne(url))
+	return masked.String()
 }
 
-func maskUserinfo(url string) string {
+// maskOne masks a single URL, or text that has no scheme.
+func maskOne(url string) string {
 	start := 0
 	if i := strings.Index(url, "://"); i >= 0 {
 		start = i + len("://")
 	}
-	// A password may hold any of / ? and @ when it was not escaped: the last @
-	// ends it.
-	at := strings.LastIndex(url, "@")
-	if at < start {
-		return url
+	// A password may hold any of / ? ; , and @ when it was not escaped: the
+	// last @ ends it.
+	if at := strings.LastIndex(url, "@"); at >= start {
+		if user, _, ok := strings.Cut(url[start:at], ":"); ok {
+			return url[:start] + user + ":**" + maskQuery(url[at:])
+		}
 	}
-	user, _, hasPassword := strings.Cut(url[start:at], ":")
-	if !hasPassword {
-		return url
-	}
-	return url[:start] + user + ":**" + url[at:]
+	return maskQuery(url)
+}
+
+// harmless are the query parameters whose values are shown.
+var harmless = []string{
+	"application_name", "charset", "client_encoding", "db", "health_check_interval", "max_connections", "protocol",
+	"socket_connect_timeout", "socket_keepalive", "socket_timeout", "ssl_cert_reqs", "ssl_check_hostname", "sslmode",
+	"timeout", "virtual_host",
 }
 
 func maskQuery(url string) string {
@@ -154,7 +197,7 @@ func maskQuery(url string) string {
 	}
 	params := strings.Split(query, "&")
 	for i, param := range params {
-		if name, _, ok := strings.Cut(param, "="); ok && strings.Contains(strings.ToLower(name), "password") {
+		if name, _, ok := strings.Cut(param, "="); ok && !slices.Contains(harmless, strings.ToLower(name)) {
 			params[i] = name + "=**"
 		}
 	}

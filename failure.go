@@ -19,7 +19,7 @@ import (
 // that name that Celery makes on the fly.
 type TaskError struct {
 	Type   string // class name, such as ZeroDivisionError; may be qualified
-	Module string // such as builtins; empty when the writer gave none
+	Module string // such as builtins, which is the default for its own names
 	Args   []any  // of the exception, as package python describes values
 
 	// Traceback is Python's text of the stack, empty when there is none.
@@ -29,15 +29,17 @@ type TaskError struct {
 	// It is not stored again.
 	State any
 
-	// Importable states that Python's readers can import Module.Type, so that
-	// pickled stores may hold an instance of the class itself. Python's and
-	// Celery's own exceptions need no such word. It is never set on reading.
+	// Importable states that all of Python's readers can import Module.Type,
+	// so that pickled stores (Django's caches) may hold an instance of the
+	// class itself, and an except clause there catches it. Where one can't, it
+	// can't read the record at all. Python's and Celery's own exceptions need
+	// no such word. It is never set on reading.
 	Importable bool
 
 	cause error // why the payload could not be decoded
 }
 
-// Error returns what Python's traceback ends with: "Type: message".
+// Error returns "Type: message", much as Python's traceback ends.
 func (e *TaskError) Error() string {
 	msg := e.Message()
 	if e.cause != nil && msg == "" {
@@ -49,7 +51,8 @@ func (e *TaskError) Error() string {
 	return e.Type + ": " + msg
 }
 
-// Message returns str() of the exception: its one argument, or all of them.
+// Message returns the exception's one argument as text, or all of them as a
+// list in JSON.
 func (e *TaskError) Message() string {
 	switch len(e.Args) {
 	case 0:
@@ -71,7 +74,10 @@ func (e *TaskError) Unwrap() error { return e.cause }
 // names one, the same Module.
 func (e *TaskError) Is(target error) bool {
 	t, ok := target.(*TaskError)
-	return ok && t.Type == e.Type && (t.Module == "" || t.Module == e.Module)
+	if !ok || t == nil || e == nil {
+		return false
+	}
+	return t.Type == e.Type && (t.Module == "" || t.Module == e.Module)
 }
 
 // Exception is an error that chooses how Python sees it.
@@ -82,12 +88,32 @@ type Exception interface {
 	PythonException() (typ, module string, args []any)
 }
 
+// Importable is an Exception that says whether Python's readers can import its
+// class; see TaskError.Importable.
+type Importable interface {
+	Exception
+
+	// PythonImportable reports whether they can.
+	PythonImportable() bool
+}
+
 // NewTaskError returns err as a failure to store. A *TaskError in err's chain
 // is taken as it is, an Exception is asked, a context's error becomes Python's
 // TimeoutError or Celery's TaskRevokedError, an error of a named type gets the type's name
 // with its package path as module, and all others are a builtins.Exception.
 // The argument is err's text.
-func NewTaskError(err error) *TaskError {
+//
+// A nil error, and one whose methods panic, such as a nil pointer of an error
+// type, is an Exception without arguments.
+func NewTaskError(err error) (e *TaskError) {
+	defer func() {
+		if recover() != nil || e == nil {
+			e = &TaskError{Type: "Exception", Module: "builtins"}
+		}
+	}()
+	if err == nil {
+		return nil
+	}
 	var te *TaskError
 	if errors.As(err, &te) {
 		return te
@@ -95,7 +121,8 @@ func NewTaskError(err error) *TaskError {
 	var ex Exception
 	if errors.As(err, &ex) {
 		typ, module, args := ex.PythonException()
-		return &TaskError{Type: typ, Module: module, Args: args}
+		importable, ok := ex.(Importable)
+		return &TaskError{Type: typ, Module: module, Args: args, Importable: ok && importable.PythonImportable()}
 	}
 	typ, module := exceptionOf(err)
 	return &TaskError{Type: typ, Module: module, Args: []any{strings.ToValidUTF8(err.Error(), "\uFFFD")}}
@@ -120,7 +147,7 @@ func exceptionOf(err error) (typ, module string) {
 
 func (m *TaskMeta) failure() *TaskError {
 	if te, ok := m.Result.v.Node.(*TaskError); ok && m.Result.v.Codec == nil {
-		return te
+		return NewTaskError(te)
 	}
 	tree, err := m.Result.Any()
 	var te *TaskError

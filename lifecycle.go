@@ -44,11 +44,14 @@ type Request struct {
 	IgnoreResult, StoreErrorsEvenIfIgnored *bool
 }
 
-// RecordPending records that the task was sent, for readers who want to tell
-// a queued task from an unknown one. It never overwrites anything: when a
+// RecordPending records that the task was sent, and when, for readers who want
+// to tell a queued task from an unknown one; the next store replaces that record whole. It never overwrites anything: when a
 // record stands already, it changes nothing and returns nil. Celery has no
 // counterpart; Python reads the record as PENDING.
 func (a *App) RecordPending(ctx context.Context, req *Request) error {
+	if req == nil {
+		return ErrNoTaskID
+	}
 	if a.ignored(req) {
 		return nil
 	}
@@ -64,6 +67,9 @@ func (a *App) RecordPending(ctx context.Context, req *Request) error {
 // MarkAsStarted stores STARTED with the process id and worker name, only if
 // task_track_started is set (Celery's mark_as_started).
 func (a *App) MarkAsStarted(ctx context.Context, req *Request) error {
+	if req == nil {
+		return ErrNoTaskID
+	}
 	if !a.settings.TaskTrackStarted || a.ignored(req) {
 		return nil
 	}
@@ -82,7 +88,7 @@ func (a *App) UpdateState(ctx context.Context, req *Request, state State, info a
 
 // MarkAsDone stores SUCCESS with the return value (Celery's mark_as_done).
 func (a *App) MarkAsDone(ctx context.Context, req *Request, result any) error {
-	if a.ignored(req) {
+	if req != nil && a.ignored(req) {
 		return nil
 	}
 	return a.store(ctx, req, Success, NewValue(result), "")
@@ -113,6 +119,9 @@ func (a *App) MarkAsRevoked(ctx context.Context, req *Request, reason string) er
 // without a store (Celery's Task.apply). With task_store_eager_result the
 // result is stored, too; an error of the store is returned beside the result.
 func (a *App) Apply(ctx context.Context, req *Request, run func(context.Context) (any, error)) (*AsyncResult, error) {
+	if req == nil {
+		return nil, ErrNoTaskID
+	}
 	value, err := run(ctx)
 	if err != nil {
 		eager := NewEagerResult(req.ID, NewTaskError(err), Failure)
@@ -143,17 +152,17 @@ func (a *App) errorsIgnored(req *Request) bool {
 }
 
 func (a *App) storeError(ctx context.Context, req *Request, state State, err error) error {
-	if a.errorsIgnored(req) {
+	if req != nil && a.errorsIgnored(req) {
 		return nil
 	}
-	failure := &TaskError{Type: "Exception", Module: "builtins"}
-	if err != nil {
-		failure = NewTaskError(err)
-	}
+	failure := NewTaskError(err)
 	return a.store(ctx, req, state, NewValue(failure), failure.Traceback)
 }
 
 func (a *App) store(ctx context.Context, req *Request, state State, result Value, traceback string) error {
+	if req == nil {
+		return ErrNoTaskID
+	}
 	meta := a.meta(req, state, result)
 	meta.Traceback = traceback
 	return a.BackendFor(req.Task).StoreResult(ctx, meta)

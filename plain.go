@@ -69,11 +69,24 @@ func (p *plainMeta) addResult(m *TaskMeta) {
 		return
 	}
 	e := m.failure()
-	p.addDecoded("result", python.Dict{
-		{Key: "exc_type", Value: e.Type},
-		{Key: "exc_message", Value: python.Tuple(e.Args)},
-		{Key: "exc_module", Value: textOrNone(e.Module)},
-	}, e.cause)
+	if e.cause != nil {
+		p.addDecoded("result", nil, e.cause)
+		return
+	}
+	tree, err := e.tree()
+	p.addDecoded("result", tree, err)
+}
+
+// tree returns the exception as Celery stores it in JSON
+// (Backend.prepare_exception).
+func (e *TaskError) tree() (any, error) {
+	args, err := python.Plain(append([]any{}, e.Args...))
+	if err != nil {
+		return nil, fmt.Errorf("celeryresults: arguments of %s: %w", e.Type, err)
+	}
+	return python.Dict{
+		{Key: "exc_type", Value: e.Type}, {Key: "exc_message", Value: args}, {Key: "exc_module", Value: textOrNone(e.Module)},
+	}, nil
 }
 
 func (p *plainMeta) addExtended(m *TaskMeta) {

@@ -19,7 +19,8 @@ const (
 
 // Poller waits for results by asking for them: often at first, ever more
 // rarely later, and for all waiters of a backend together. It has a goroutine
-// only while somebody waits.
+// only while somebody waits. Make one with NewPoller. An id that the read
+// function refuses fails the reads of all: check ids first.
 type Poller struct {
 	read func(ctx context.Context, taskIDs []string) ([]*TaskMeta, error)
 

@@ -76,7 +76,7 @@ func (r *AsyncResult) usable() error {
 	case r.id == "":
 		return ErrNoTaskID
 	case r.backend == nil:
-		return errors.New("celeryresults: the eager result was forgotten")
+		return errors.New("celeryresults: the result has no backend: it is eager and was forgotten, or From(nil) was given")
 	}
 	return nil
 }

@@ -47,7 +47,7 @@ type Settings struct {
 	CacheBackendOptions map[string]any
 
 	// ResultExpires (result_expires) is how long a result stays. Default: a
-	// day. Never: for ever.
+	// day. Never: for ever. Other negative durations are refused.
 	ResultExpires time.Duration
 
 	// ResultExtended (result_extended) stores the task's name, args, kwargs,
@@ -79,19 +79,21 @@ type Settings struct {
 	// Kept, with no effect. Default: nil.
 	ResultPersistent *bool
 
-	// ResultChordRetryInterval (result_chord_retry_interval). Default: 1 s.
+	// ResultChordRetryInterval (result_chord_retry_interval). Kept for chords,
+	// which the cache backends do not have. Default: 1 s.
 	ResultChordRetryInterval time.Duration
 
-	// ResultChordJoinTimeout (result_chord_join_timeout). Default: 3 s. Never:
-	// no limit.
+	// ResultChordJoinTimeout (result_chord_join_timeout). Kept as the former.
+	// Default: 3 s. Never: no limit.
 	ResultChordJoinTimeout time.Duration
 
 	// ResultBackendTransportOptions (result_backend_transport_options).
 	ResultBackendTransportOptions TransportOptions
 
 	// ResultBackendAlwaysRetry (result_backend_always_retry) and its three
-	// companions. Defaults: false; 10 s; 10 ms; no limit (negative: none at
-	// all).
+	// companions. The cache backends do not retry by them, here as in Celery:
+	// their drivers repeat what is safe to repeat. Defaults: false; 10 s;
+	// 10 ms; no limit (negative: none at all).
 	ResultBackendAlwaysRetry           bool
 	ResultBackendMaxSleepBetweenRetry  time.Duration
 	ResultBackendBaseSleepBetweenRetry time.Duration
@@ -114,11 +116,11 @@ type Settings struct {
 	// Redis is redis_*, which fills what a redis URL leaves out.
 	Redis RedisSettings
 
-	// Database is database_*, for Celery's SQLAlchemy backend.
+	// Database is database_*, kept for Celery's SQLAlchemy backend.
 	Database DatabaseSettings
 
 	// TaskIDMaxLength (DJANGO_CELERY_RESULTS_TASK_ID_MAX_LENGTH) is the width
-	// of django-celery-results' id columns. Default: 255.
+	// of django-celery-results' id columns, kept for django-db. Default: 255.
 	TaskIDMaxLength int
 
 	// Caches is Django's CACHES. Default: one locmem cache named default.
@@ -165,7 +167,19 @@ type TransportOptions struct {
 	Other map[string]any
 }
 
-// RedisSettings are redis_*: what a redis URL leaves out.
+// KeyPrefix returns what goes in front of every key: GlobalKeyPrefix, with a _
+// unless it is empty or ends in a separator
+// (KeyValueStoreBackend._add_global_keyprefix).
+func (o TransportOptions) KeyPrefix() string {
+	p := o.GlobalKeyPrefix
+	if p != "" && !strings.ContainsAny(p[len(p)-1:], ":_-.") {
+		p += "_"
+	}
+	return p
+}
+
+// RedisSettings are redis_*: what a redis URL leaves out. They are kept for the
+// redis backend.
 type RedisSettings struct {
 	Host               string         // Default: localhost
 	Port               int            // Default: 6379
@@ -296,6 +310,10 @@ func (s *Settings) resolve() {
 var classPaths = map[string]string{
 	"django_celery_results.backends:CacheBackend":             "django-cache",
 	"django_celery_results.backends.cache:CacheBackend":       "django-cache",
+	"django_celery_results.backends.CacheBackend":             "django-cache",
+	"django_celery_results.backends.cache.CacheBackend":       "django-cache",
+	"django_celery_results.backends.DatabaseBackend":          "django-db",
+	"django_celery_results.backends.database.DatabaseBackend": "django-db",
 	"django_celery_results.backends:DatabaseBackend":          "django-db",
 	"django_celery_results.backends.database:DatabaseBackend": "django-db",
 }
@@ -339,7 +357,7 @@ var serializers = []string{"json", "msgpack", "pickle", "yaml"}
 // whose text says what to change. Opening backends validates first.
 func (s *Settings) Validate() error {
 	checks := []func() error{
-		s.validateNumbers, s.validateSerializers, s.validateCaches, s.validateDatabases,
+		s.validateNumbers, s.validateOwnSerializers, s.validateCaches, s.validateDatabases,
 		s.validateBackends, s.validateTasks,
 	}
 	for _, check := range checks {
@@ -356,6 +374,8 @@ func (s *Settings) validateNumbers() error {
 		return wrong("DJANGO_CELERY_RESULTS_TASK_ID_MAX_LENGTH", "%d is no column width; use 191 for MySQL or 255", s.TaskIDMaxLength)
 	case s.ResultChordRetryInterval < 0:
 		return wrong("CELERY_RESULT_CHORD_RETRY_INTERVAL", "must be positive")
+	case s.ResultExpires < 0 && s.ResultExpires != Never:
+		return wrong("CELERY_RESULT_EXPIRES", "%s is negative; use Never for results that stay", s.ResultExpires)
 	case s.ResultExpires > 0 && s.ResultExpires < time.Millisecond:
 		return wrong("CELERY_RESULT_EXPIRES", "%s is too short to be meant; numbers are seconds in a file and nanoseconds in Go", s.ResultExpires)
 	case s.Redis.MaxConnections < 0:
@@ -372,14 +392,17 @@ func (s *Settings) validateNumbers() error {
 	return nil
 }
 
-func (s *Settings) validateSerializers() error {
+func (s *Settings) validateOwnSerializers() error { return s.validateSerializers("CELERY_") }
+
+// validateSerializers names the settings with prefix in front.
+func (s *Settings) validateSerializers(prefix string) error {
 	if !slices.Contains(serializers, s.Serializer()) {
-		return wrong("CELERY_RESULT_SERIALIZER", "unknown serializer %q; known are %s", s.Serializer(), strings.Join(serializers, ", "))
+		return wrong(prefix+"RESULT_SERIALIZER", "unknown serializer %q; known are %s", s.Serializer(), strings.Join(serializers, ", "))
 	}
 	if s.ResultBackend == "django-cache" || classPaths[s.ResultBackend] == "django-cache" {
 		return nil // Django's caches pickle, whatever the serializer
 	}
-	return validateAccept("CELERY_RESULT_ACCEPT_CONTENT", s.Accept(), s.Serializer())
+	return validateAccept(prefix+"RESULT_ACCEPT_CONTENT", s.Accept(), s.Serializer())
 }
 
 // validateAccept refuses a backend that could not read its own results.
@@ -515,7 +538,7 @@ func (s *Settings) validateBackends() error {
 		if err := s.validateBackend(setting, &merged); err != nil {
 			return err
 		}
-		if err := merged.validateSerializers(); err != nil {
+		if err := merged.validateSerializers(setting + "."); err != nil {
 			return err
 		}
 	}

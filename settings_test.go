@@ -21,7 +21,7 @@ func TestZeroSettingsAreCelerysDefaults(t *testing.T) {
 	c, err := s.Cache("")
 	require.NoError(t, err)
 	assert.Zero(t, c, "Django's default cache is a locmem cache")
-	s.ResultExpires = -5
+	s.ResultExpires = celeryresults.Never
 	assert.Equal(t, celeryresults.Never, s.Expires())
 }
 
@@ -66,6 +66,10 @@ func TestWrongSettings(t *testing.T) {
 		{"backend by a taken name", celeryresults.Settings{ResultBackends: map[string]celeryresults.BackendSettings{"django-db": {Backend: "memory://"}}}, "django-db another"},
 		{"backend of a backend", celeryresults.Settings{ResultBackends: map[string]celeryresults.BackendSettings{"x": {Backend: "y"}, "y": {Backend: "memory://"}}}, "another URL"},
 		{"ignored and bound", celeryresults.Settings{TaskIgnoreResult: true, TaskBackends: map[string]string{"a": "x"}, ResultBackends: map[string]celeryresults.BackendSettings{"x": {Backend: "memory://"}}}, "CELERY_TASK_IGNORE_RESULT contradict"},
+		{"negative expiry", celeryresults.Settings{ResultExpires: -5 * time.Second}, "CELERY_RESULT_EXPIRES Never"},
+		{"a short expiry", celeryresults.Settings{ResultExpires: 3600}, "CELERY_RESULT_EXPIRES nanoseconds"},
+		{"a named backend's serializer", celeryresults.Settings{ResultBackends: map[string]celeryresults.BackendSettings{"a": {Backend: "cache+memory://", ResultSerializer: "xml"}}}, "CELERY_RESULT_BACKENDS.a.RESULT_SERIALIZER xml"},
+		{"a URL in the wrong place", celeryresults.Settings{CacheBackend: "redis://u:hunter2@h", ResultBackend: "django-cache"}, "CELERY_CACHE_BACKEND"},
 		{"id length", celeryresults.Settings{TaskIDMaxLength: -1}, "DJANGO_CELERY_RESULTS_TASK_ID_MAX_LENGTH 191"},
 		{"redis port", celeryresults.Settings{Redis: celeryresults.RedisSettings{Port: 70000}}, "CELERY_REDIS_PORT 70000"},
 		{"redis db", celeryresults.Settings{Redis: celeryresults.RedisSettings{DB: -1}}, "CELERY_REDIS_DB"},
@@ -139,12 +143,30 @@ compatible: Celery's own cache backend (pylibmc)
 `, text.String())
 }
 
+func TestDescribeSaysWhatIsBoundedAndHowKeysBegin(t *testing.T) {
+	s := celeryresults.Settings{ResultBackend: "django-cache", Databases: map[string]cache.Database{"default": {URL: "postgresql://u:hunter2@h/shop"}},
+		Caches: map[string]cache.Settings{"default": {Backend: "db", Location: []string{"results"}}}}
+	s.ResultBackendTransportOptions.GlobalKeyPrefix = "shop"
+	text := s.Describe()[0].String()
+	for _, want := range []string{"300 entries", "shop_celery-task-meta-", "postgresql://u:**@h/shop", `db cache "default" results`} {
+		assert.Contains(t, text, want)
+	}
+	s.ResultBackend = "cache+memory://"
+	assert.Contains(t, s.Describe()[0].String(), "5000 results")
+}
+
 func TestMaskURL(t *testing.T) {
 	for url, want := range map[string]string{
 		"redis://:secret@h:6379/0":                   "redis://:**@h:6379/0",
 		"redis://user:secret@h/0":                    "redis://user:**@h/0",
 		"redis://user@h/0":                           "redis://user@h/0",
 		"redis://h/0?password=secret&db=1":           "redis://h/0?password=**&db=1",
+		"redis://h/0?passwd=secret&PASS%57ORD=x":     "redis://h/0?passwd=**&PASS%57ORD=**",
+		"redis://:hun;ter,2@h":                       "redis://:**@h",
+		"redis://:a@h,redis://:b@h2":                 "redis://:**@h,redis://:**@h2",
+		"redis://h,rediss://u:b@h2;unix:///s":        "redis://h,rediss://u:**@h2;unix:///s",
+		"u:hun;ter2@h:11211":                         "u:**@h:11211",
+		"cache+memcached://a:1;b:2/":                 "cache+memcached://a:1;b:2/",
 		"redis://:a/b?c@d@h/0":                       "redis://:**@h/0",
 		"sentinel://:secret@a:1;sentinel://:pw@b:2/": "sentinel://:**@a:1;sentinel://:**@b:2/",
 		"db+postgresql://u:secret@h/d":               "db+postgresql://u:**@h/d",

@@ -36,7 +36,8 @@ func (v Value) IsZero() bool {
 	return v.v.Codec == nil && v.v.Node == nil
 }
 
-// Any returns the value as a tree of the types that package python lists.
+// Any returns the value as a tree of the types that package python lists. A
+// *TaskError is Celery's mapping of exc_type, exc_message and exc_module.
 func (v Value) Any() (any, error) {
 	tree, err := v.v.Decode()
 	if err != nil {
@@ -44,6 +45,9 @@ func (v Value) Any() (any, error) {
 	}
 	if v.v.Codec != nil {
 		return tree, nil
+	}
+	if e, ok := tree.(*TaskError); ok {
+		return NewTaskError(e).tree()
 	}
 	tree, err = python.Plain(tree)
 	if err != nil {

@@ -5,8 +5,6 @@ package backends
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/celeryresults/celeryresults"
@@ -53,7 +51,11 @@ func Open(s celeryresults.Settings) (*celeryresults.App, error) {
 			return nil, errors.Join(append(closeAll(), err)...)
 		}
 	}
-	return celeryresults.NewApp(s, fallback, named)
+	app, err := celeryresults.NewApp(s, fallback, named)
+	if err != nil {
+		return nil, errors.Join(append(closeAll(), fallback.Close(), err)...)
+	}
+	return app, nil
 }
 
 // OpenBackend opens one backend: the named entry of CELERY_RESULT_BACKENDS, or
@@ -72,8 +74,8 @@ func OpenBackend(s celeryresults.Settings, name string) (celeryresults.Backend, 
 	}
 	open, ok := openers[scheme]
 	if !ok {
-		return nil, fmt.Errorf("%w %q; supported are %s", ErrUnsupported, celeryresults.MaskURL(s.ResultBackend),
-			strings.Join(slices.Sorted(maps.Keys(openers)), ", "))
+		return nil, fmt.Errorf("%w %q; supported are django-cache (also for redis: make it an entry of CACHES), cache+memcached://, cache+memory:// and disabled",
+			ErrUnsupported, celeryresults.MaskURL(s.ResultBackend))
 	}
 	b, err := open(s)
 	if err != nil {
@@ -133,6 +135,9 @@ func openCeleryStore(url string) (cache.Store, error) {
 	servers = strings.TrimRight(servers, "/")
 	switch scheme {
 	case "memory":
+		if servers != "" {
+			return nil, errors.New("backends: memory:// takes no servers and no parameters")
+		}
 		return locmem.New(celeryMemory, &locmem.Options{MaxEntries: celeryMemoryLimit})
 	case "memcached", "memcache", "pylibmc":
 		if servers == "" || strings.Contains(servers, "?") {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
+	"unicode/utf8"
 )
 
 // KeyFunc makes the key that the store sees from the caller's key and the
@@ -38,6 +40,9 @@ func checkKey(t *Traits, key string) error {
 	if i := unprintable(key); t.PrintableKeys && i >= 0 {
 		return fmt.Errorf("%w: %s (%d bytes) has byte %#02x at %d, which %s refuses",
 			ErrBadKey, quoteKey(key), len(key), key[i], i, t.Name)
+	}
+	if t.TextKeys && (strings.IndexByte(key, 0) >= 0 || !utf8.ValidString(key)) {
+		return fmt.Errorf("%w: %s has a NUL or is not UTF-8, which %s refuses", ErrBadKey, quoteKey(key), t.Name)
 	}
 	return nil
 }
@@ -74,6 +79,13 @@ func (c *Cache) keys(ctx context.Context, keys []string) ([]string, error) {
 		}
 	}
 	return whole, nil
+}
+
+// CheckKey returns ErrBadKey for a key that the store cannot hold with the
+// cache's prefix and version, as every operation on it does.
+func (c *Cache) CheckKey(key string) error {
+	_, err := c.wholeKey(key)
+	return err
 }
 
 func (c *Cache) wholeKey(key string) (string, error) {

@@ -26,7 +26,7 @@ var (
 	ErrNotInteger = errors.New("cache: value is not an integer")
 
 	// ErrClosed is returned by every operation on a closed store.
-	ErrClosed = errors.New("cache: closed")
+	ErrClosed = errors.New("closed")
 )
 
 // Never is the lifetime of an entry that does not expire: Django's None.
@@ -66,6 +66,9 @@ type Traits struct {
 
 	// PrintableKeys is set when bytes 0x00–0x20 and 0x7f are refused in keys.
 	PrintableKeys bool
+
+	// TextKeys is set when keys must be UTF-8 without NUL.
+	TextKeys bool
 
 	// MaxValue is the longest value in bytes, which Cache checks. Zero: no limit.
 	MaxValue int

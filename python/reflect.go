@@ -189,15 +189,26 @@ func convertDecimal(_ *plainer, v reflect.Value, _ int) (any, error) {
 }
 
 func convertMarshaler(p *plainer, v reflect.Value, depth int) (any, error) {
-	text, err := pointerTo(v).(json.Marshaler).MarshalJSON()
+	text, err := marshaled(pointerTo(v).(json.Marshaler).MarshalJSON)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", v.Type(), err)
 	}
 	return p.fromJSON(text, depth)
 }
 
+// marshaled calls a method of somebody else's, which may panic: those that an
+// embedded nil pointer lends do.
+func marshaled(method func() ([]byte, error)) (text []byte, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: its method panicked: %v", ErrUnsupported, r)
+		}
+	}()
+	return method()
+}
+
 func convertText(_ *plainer, v reflect.Value, _ int) (any, error) {
-	text, err := pointerTo(v).(encoding.TextMarshaler).MarshalText()
+	text, err := marshaled(pointerTo(v).(encoding.TextMarshaler).MarshalText)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", v.Type(), err)
 	}

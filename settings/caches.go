@@ -3,6 +3,7 @@ package settings
 import (
 	"errors"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -48,13 +49,21 @@ func location(v any) ([]string, error) {
 	return []string{s}, nil
 }
 
+// betweenURLs is what stands between two URLs. A comma or semicolon that no
+// scheme follows may belong to a password.
+var betweenURLs = regexp.MustCompile(`[;,]\s*([a-z+]+://)`)
+
 // splitLocation takes several servers out of one text, as Django does.
 func splitLocation(c *cache.Settings) {
-	engine, _ := cache.Engine(c.Backend)
-	if len(c.Location) != 1 || !slices.Contains([]string{"memcached", "pylibmc", "redis"}, engine) {
+	if len(c.Location) != 1 {
 		return
 	}
-	c.Location = strings.FieldsFunc(c.Location[0], func(r rune) bool { return r == ';' || r == ',' })
+	switch engine, _ := cache.Engine(c.Backend); engine {
+	case "memcached", "pylibmc":
+		c.Location = strings.FieldsFunc(c.Location[0], func(r rune) bool { return r == ';' || r == ',' })
+	case "redis":
+		c.Location = strings.Split(betweenURLs.ReplaceAllString(c.Location[0], "\n$1"), "\n")
+	}
 	for i, server := range c.Location {
 		c.Location[i] = strings.TrimSpace(server)
 	}

@@ -51,6 +51,9 @@ var isUnrelated = func() map[string]bool {
 
 var djangoName = regexp.MustCompile(`^[A-Z_][A-Z0-9_]*$`)
 
+// bare are the names of Celery's that no Django project has for anything else.
+var bare = regexp.MustCompile(`^(RESULT|TASK)_`)
+
 // findUpper returns the setting that name means in a Django settings module,
 // nil for a name that is none of ours.
 func findUpper(name string) (*setting, error) {
@@ -63,6 +66,8 @@ func findUpper(name string) (*setting, error) {
 		return nil, nil
 	case celery || !djangoName.MatchString(name):
 		return nil, unknown(name, known)
+	case bare.MatchString(name) && byName[namespace+name] != nil:
+		return nil, wrong(name, "means nothing without its namespace; write %s", namespace+name)
 	}
 	return nil, misspelt(name)
 }

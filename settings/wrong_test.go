@@ -234,3 +234,9 @@ func TestAFileThatIsNotThereIsNamed(t *testing.T) {
 	requireSettingsError(t, err)
 	assert.Contains(t, err.Error(), "testdata/none.toml: no such file")
 }
+
+func TestCelerysNamesNeedTheirNamespaceInADjangoModule(t *testing.T) {
+	_, err := settings.FromMap(map[string]any{"RESULT_BACKEND": "cache+memory://", "CELERY_BROKER_URL": "x"})
+	require.ErrorIs(t, err, celeryresults.ErrSettings)
+	require.ErrorContains(t, err, "CELERY_RESULT_BACKEND")
+}

@@ -76,6 +76,11 @@ var rows = []row{
 	{"everything is safe for concurrent use", concurrency},
 	{"a big result is stored whole or refused with an error", bigResult},
 	{"ids with unusual characters are kept apart", unusualIDs},
+	{"a stamp or extra never takes the place of a field", reservedNames},
+	{"a meta without a state, and none, are refused", noState},
+	{"Override with a result that is too large leaves what stands", overrideTooLarge},
+	{"a failure that is too large is stored cut, and marked so", failureTooLarge},
+	{"a wait for an id that the store can't hold ends alone", waitBadID},
 	{"closing twice is no error", closeTwice},
 }
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/celeryresults/celeryresults"
@@ -20,8 +21,8 @@ import (
 
 // CacheBackend is a celeryresults.Backend in a cache, with groups and waiting.
 // The rule that a SUCCESS stands is decided by the store's compare-and-swap;
-// the first store of a task costs one round trip. All methods are safe for
-// concurrent use.
+// the first store of a task costs one round trip. Make one with New or
+// NewCelery. All methods are safe for concurrent use.
 type CacheBackend struct {
 	cache     *cache.Cache
 	documents keyvalue.Documents
@@ -93,11 +94,14 @@ func NewCelery(store cache.Store, s celeryresults.Settings) (*CacheBackend, erro
 }
 
 func open(c *cache.Cache, s celeryresults.Settings) (*CacheBackend, error) {
+	if c == nil {
+		return nil, errors.New("cachebackend: no cache")
+	}
 	if _, ok := c.Store().(cache.Swapper); !ok {
 		return nil, fmt.Errorf("cachebackend: %s has no compare-and-swap, which results need: %w", c.Store().Traits().Name, errors.ErrUnsupported)
 	}
 	b := &CacheBackend{
-		cache: c, keys: keyvalue.NewKeys(s.ResultBackendTransportOptions.GlobalKeyPrefix),
+		cache: c, keys: keyvalue.NewKeys(s.ResultBackendTransportOptions),
 		documents: keyvalue.Documents{Extended: s.ResultExtended}, expires: s.Expires(),
 	}
 	b.poller = celeryresults.NewPoller(b.GetMany)
@@ -107,19 +111,28 @@ func open(c *cache.Cache, s celeryresults.Settings) (*CacheBackend, error) {
 	return b, nil
 }
 
-// StoreResult implements celeryresults.Backend.
+// StoreResult implements celeryresults.Backend. A result over the store's size
+// is cache.ErrTooLarge, and what stands stays; a failure is then stored with its
+// texts cut and marked as cut, so that nobody waits in vain.
 func (b *CacheBackend) StoreResult(ctx context.Context, meta *celeryresults.TaskMeta, options ...celeryresults.StoreOption) error {
+	if meta == nil {
+		return celeryresults.ErrNoTaskID
+	}
+	override := slices.Contains(options, celeryresults.Override)
+	err := b.store(ctx, meta, override)
+	if errors.Is(err, cache.ErrTooLarge) && meta.State.Exception() {
+		return b.store(ctx, keyvalue.Shortened(meta), override)
+	}
+	return err
+}
+
+func (b *CacheBackend) store(ctx context.Context, meta *celeryresults.TaskMeta, override bool) error {
 	key, item, err := b.encode(meta)
 	if err != nil {
 		return err
 	}
-	for _, option := range options {
-		if option == celeryresults.Override {
-			return b.cache.SetItem(ctx, key, item, b.expires)
-		}
-	}
 	return b.cache.Update(ctx, key, b.expires, func(old cache.Item, found bool) (cache.Item, error) {
-		if !found {
+		if !found || override {
 			return item, nil
 		}
 		return item, b.allow(meta, old)
@@ -147,7 +160,8 @@ func (b *CacheBackend) allow(meta *celeryresults.TaskMeta, old cache.Item) error
 	return &celeryresults.RefusedError{TaskID: meta.TaskID, Stands: stands, Stored: meta.State}
 }
 
-// GetTaskMeta implements celeryresults.Backend.
+// GetTaskMeta implements celeryresults.Backend. The reads of concurrent callers
+// are sent together.
 func (b *CacheBackend) GetTaskMeta(ctx context.Context, taskID string) (*celeryresults.TaskMeta, error) {
 	key, err := b.keys.Task(taskID)
 	if err != nil {
@@ -202,8 +216,12 @@ func (b *CacheBackend) GetMany(ctx context.Context, taskIDs []string) ([]*celery
 // WaitFor implements celeryresults.Waiter: caches can only be asked again, and
 // one poller asks for all waiters of the backend together.
 func (b *CacheBackend) WaitFor(ctx context.Context, taskID string) (*celeryresults.TaskMeta, error) {
-	if _, err := b.keys.Task(taskID); err != nil {
+	key, err := b.keys.Task(taskID)
+	if err != nil {
 		return nil, err
+	}
+	if err := b.cache.CheckKey(key); err != nil {
+		return nil, err // it would fail the reads of all who wait
 	}
 	return b.poller.WaitFor(ctx, taskID)
 }

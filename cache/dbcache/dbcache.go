@@ -167,7 +167,7 @@ func (o Options) withDefaults() (Options, error) {
 // Traits implements [cache.Store]. Keys also must be valid UTF-8 without NUL:
 // the store's methods return ErrBadKey for others.
 func (s *Store) Traits() cache.Traits {
-	return cache.Traits{Name: "db", MaxKey: maxKey, MaxValue: maxValue, Resolution: time.Second}
+	return cache.Traits{Name: "db", MaxKey: maxKey, TextKeys: true, MaxValue: maxValue, Resolution: time.Second}
 }
 
 // Close closes the database if Open opened it. Every later operation returns

@@ -39,7 +39,7 @@ func NewServers(library Library, locations ...string) (*Servers, error) {
 	s := &Servers{library: library}
 	for _, location := range locations {
 		if err := s.append(strings.TrimSpace(location)); err != nil {
-			return nil, fmt.Errorf("memcached: location %q: %w", location, err)
+			return nil, fmt.Errorf("memcached: location %q: %w", masked(location), err)
 		}
 	}
 	return s, nil
@@ -59,6 +59,15 @@ func (s *Servers) append(location string) error {
 	s.addrs = append(s.addrs, address{"tcp", net.JoinHostPort(host, port)})
 	s.names = append(s.names, host+":"+port)
 	return nil
+}
+
+// masked hides what stands before an @: memcached has no passwords, but somebody
+// may have meant another store.
+func masked(location string) string {
+	if i := strings.LastIndex(location, "@"); i >= 0 {
+		return "**" + location[i:]
+	}
+	return location
 }
 
 func splitHostPort(location string) (host, port string, err error) {

@@ -342,3 +342,18 @@ func TestABusyPoolEndsWithTheContext(t *testing.T) {
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 	}
 }
+
+func TestAServerThatWasDownForLongIsUsedAtOnceWhenItIsBack(t *testing.T) {
+	ctx, server := t.Context(), testserver.StartRedis(t)
+	store := at(t, "redis://"+server.Addr())
+	require.NoError(t, store.Set(ctx, "k", item("v"), time.Hour))
+	server.Stop()
+	for range 300 { // more than go-redis tries before it answers from memory
+		_, err := store.Get(ctx, "k")
+		require.Error(t, err)
+	}
+	server.Restart()
+	require.NoError(t, store.Set(ctx, "k", item("v"), time.Hour))
+	_, err := store.Get(ctx, "k")
+	require.NoError(t, err)
+}

@@ -55,7 +55,10 @@ func (c *cli) check(ctx context.Context) error {
 	if tried == 0 {
 		return backends.ErrDisabled
 	}
-	return nil
+	if c.backend != "" {
+		return nil
+	}
+	return c.checkCaches(ctx, s)
 }
 
 // describe describes the named backend, or for the empty name all, each once: a
@@ -207,17 +210,10 @@ func (c *cli) printCheck(d celeryresults.Description, f finding) error {
 	if f.err == nil && f.store > 0 {
 		took = fmt.Sprintf("store %s, get %s", f.store.Round(time.Microsecond), f.get.Round(time.Microsecond))
 	}
-	extended := "no"
-	if d.Extended {
-		extended = "yes"
-	}
 	var rows []row
-	for _, r := range []row{
-		{"backend", d.Name + " (" + d.Backend + ")"}, {"store", d.Store}, {"key", d.Key}, {"expires", d.Expires},
-		{"serializer", d.Serializer}, {"extended", extended}, {"compatible", d.Compatible}, {"probe", f.text}, {"took", took},
-	} {
-		if r.text != "" {
-			rows = append(rows, r)
+	for _, r := range append(d.Rows(), [2]string{"probe", f.text}, [2]string{"took", took}) {
+		if r[1] != "" {
+			rows = append(rows, row{r[0], r[1]})
 		}
 	}
 	return c.print(checkObject(d, f), rows)
@@ -226,7 +222,7 @@ func (c *cli) printCheck(d celeryresults.Description, f finding) error {
 func checkObject(d celeryresults.Description, f finding) python.Dict {
 	return python.Dict{
 		{Key: "name", Value: d.Name}, {Key: "backend", Value: d.Backend}, {Key: "store", Value: d.Store},
-		{Key: "key", Value: d.Key}, {Key: "expires", Value: d.Expires}, {Key: "serializer", Value: d.Serializer},
+		{Key: "key", Value: d.Key}, {Key: "expires", Value: d.Expires}, {Key: "holds", Value: d.Holds}, {Key: "serializer", Value: d.Serializer},
 		{Key: "extended", Value: d.Extended}, {Key: "compatible", Value: d.Compatible},
 		{Key: "ok", Value: f.err == nil}, {Key: "probe", Value: f.text},
 		{Key: "store_seconds", Value: f.store.Seconds()}, {Key: "get_seconds", Value: f.get.Seconds()},

@@ -37,7 +37,8 @@ Without a file, the environment is enough:
   CELERY_RESULT_BACKEND=cache+memcached://127.0.0.1:11211/ celery-results get ID
 
 Data goes to standard output, all else to standard error. With --format json,
-each result is one JSON object in a line. An id that begins with a dash goes
+each result is one JSON object in a line, with --format kombu, too, but with
+types: {"__type__": "decimal", "__value__": "1.50"}. An id that begins with a dash goes
 behind two dashes: celery-results get -- -id
 
 Exit statuses:
@@ -81,8 +82,9 @@ REVOKED the result is an exception: {"exc_type": "ValueError", "exc_message":
 ["no such user"], "exc_module": "builtins"}, or any text, which becomes an
 Exception of that text.
 
-With --stdin each line is a JSON object with the fields that get --format json
-prints, task_id and status at least. A bad line is reported by its number, the
+With --stdin each line is a JSON object with the fields that get prints, task_id
+and status at least. get --format kombu keeps the types of values, such as dates
+and decimals; --format json turns them into texts. A bad line is reported by its number, the
 others are stored, and the exit status is the highest of all. An unknown field
 is an error; stamps are known when stamped_headers lists them.`
 
@@ -90,7 +92,7 @@ const storeExample = `  celery-results store ID --status SUCCESS --result '{"tot
   celery-results store ID --status FAILURE --result 'disk full'
   celery-results store ID --status PROGRESS --result '{"current": 40, "total": 100}'
   celery-results store ID --status SUCCESS --name shop.add --args '[1, 2]' --result 3
-  celery-results get --format json ID | celery-results store --stdin --backend archive`
+  celery-results get --format kombu ID | celery-results store --stdin --backend archive`
 
 const forgetHelp = `Deletes the results. Ids that are unknown are no error.`
 

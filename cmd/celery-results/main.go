@@ -79,7 +79,7 @@ func (c *cli) root() *cobra.Command {
 	flags.StringVar(&c.settingsFile, "settings", c.getenv("CELERY_RESULTS_SETTINGS"), "TOML, YAML or JSON `file` of settings (default: CELERY_RESULTS_SETTINGS)")
 	flags.Lookup("settings").DefValue = ""
 	flags.StringVar(&c.backend, "backend", "", "a `name` of CELERY_RESULT_BACKENDS, instead of the default backend")
-	flags.StringVar(&c.format, "format", formatTable, "output `form`: json, one object a line, or table, for people")
+	flags.StringVar(&c.format, "format", formatTable, "output `form`: json or kombu, one object a line, or table, for people")
 	root.AddCommand(c.getCommand(), c.waitCommand(), c.storeCommand(), c.forgetCommand(), c.groupCommand(), c.checkCommand(), c.versionCommand())
 	return root
 }
@@ -98,8 +98,8 @@ func onlyCommands(cmd *cobra.Command, args []string) error {
 
 func (c *cli) start(cmd *cobra.Command) error {
 	c.running = true
-	if c.format != formatJSON && c.format != formatTable {
-		return usage(cmd, "unknown format %q; use json or table", c.format)
+	if c.format != formatJSON && c.format != formatKombu && c.format != formatTable {
+		return usage(cmd, "unknown format %q; use json, kombu or table", c.format)
 	}
 	return nil
 }

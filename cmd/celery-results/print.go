@@ -3,15 +3,19 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/celeryresults/celeryresults/internal/serialization/json"
 	"github.com/celeryresults/celeryresults/python"
 )
 
 // The values of --format.
 const (
-	formatJSON  = "json"
+	formatJSON  = "json"  // plain values
+	formatKombu = "kombu" // values with their types, as kombu's JSON has them
 	formatTable = "table"
 )
 
@@ -21,10 +25,29 @@ type row struct{ name, text string }
 // print writes one object to standard output, in one piece: its JSON, or the
 // rows, aligned and followed by an empty line.
 func (c *cli) print(object python.Dict, rows []row) error {
-	if c.format == formatJSON {
+	switch c.format {
+	case formatJSON:
 		return c.write(append(python.JSON(nil, object), '\n'))
+	case formatKombu:
+		line, err := kombu(object)
+		if err != nil {
+			return err
+		}
+		return c.write(append(line, '\n'))
 	}
 	return c.write(aligned(rows))
+}
+
+// kombu returns the object in kombu's JSON, which store --stdin reads back
+// without loss. The record's own times stay plain text.
+func kombu(object python.Dict) ([]byte, error) {
+	fields := slices.Clone(object)
+	for i, field := range fields {
+		if at, ok := field.Value.(time.Time); ok {
+			fields[i].Value = string(python.AppendISO(nil, at))
+		}
+	}
+	return json.Codec.Append(nil, fields)
 }
 
 func (c *cli) write(text []byte) error {

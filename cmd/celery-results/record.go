@@ -1,11 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/internal/serialization"
 	"github.com/celeryresults/celeryresults/python"
 )
 
@@ -13,7 +15,12 @@ import (
 // printed as null and reported.
 func (c *cli) printMeta(meta *celeryresults.TaskMeta) error {
 	r := newRecord(meta)
-	if err := c.print(r.fields, r.rows(meta)); err != nil {
+	err := c.print(r.fields, r.rows(meta))
+	if errors.Is(err, serialization.ErrUnsupported) { // kombu's JSON does not hold it
+		c.report(fmt.Sprintf("task %q", meta.TaskID), err)
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	if r.err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/backends"
 	"github.com/celeryresults/celeryresults/cache"
+	"github.com/celeryresults/celeryresults/internal/keyvalue"
 	"github.com/celeryresults/celeryresults/internal/serialization"
 	"github.com/celeryresults/celeryresults/python"
 )
@@ -61,6 +62,8 @@ var statuses = []struct {
 	{celeryresults.ErrSettings, statusUsage},
 	{celeryresults.ErrUnknownBackend, statusUsage},
 	{celeryresults.ErrNoTaskID, statusUsage},
+	{celeryresults.ErrNoState, statusUsage},
+	{keyvalue.ErrReserved, statusUsage},
 	{backends.ErrDisabled, statusUsage},
 	{backends.ErrUnsupported, statusUsage},
 	{errors.ErrUnsupported, statusUsage},

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"syscall"
 	"time"
@@ -65,6 +66,12 @@ func ended(ctx context.Context, err error) error {
 		return ctx.Err()
 	}
 	return err
+}
+
+// broken reports whether err is of the connection rather than an answer.
+func broken(err error) bool {
+	_, network := errors.AsType[net.Error](err)
+	return network || Lost(err)
 }
 
 // Lost reports whether err says that the other side closed the connection: the

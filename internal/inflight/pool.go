@@ -3,6 +3,7 @@ package inflight
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 )
 
@@ -77,7 +78,6 @@ func onOwn[C, T any](ctx context.Context, p *Pool[C], f func(C) (T, error)) (T, 
 	}
 	defer p.leave()
 	m := p.take()
-	defer p.put(m)
 	turn := m.line.begin(ctx)
 	if ctx.Done() != nil {
 		defer context.AfterFunc(ctx, func() { m.line.interrupt(turn) })()
@@ -85,6 +85,11 @@ func onOwn[C, T any](ctx context.Context, p *Pool[C], f func(C) (T, error)) (T, 
 	value, err := f(m.client)
 	if cut := m.line.end(); cut && err != nil && ctx.Err() == nil {
 		err = ErrClosed
+	}
+	if err != nil && broken(err) {
+		p.drop(m)
+	} else {
+		p.put(m)
 	}
 	return value, ended(ctx, err)
 }
@@ -132,6 +137,15 @@ func (p *Pool[C]) take() *member[C] {
 	m.client = p.open(&m.line)
 	p.all = append(p.all, m)
 	return m
+}
+
+// drop closes a client whose connection failed: it may remember the failure
+// when the server is back.
+func (p *Pool[C]) drop(m *member[C]) {
+	p.mu.Lock()
+	p.all = slices.DeleteFunc(p.all, func(x *member[C]) bool { return x == m })
+	p.mu.Unlock()
+	_ = p.close(m.client)
 }
 
 func (p *Pool[C]) put(m *member[C]) {

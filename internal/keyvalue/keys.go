@@ -4,8 +4,6 @@
 package keyvalue
 
 import (
-	"strings"
-
 	"github.com/celeryresults/celeryresults"
 )
 
@@ -20,17 +18,8 @@ type Keys struct {
 	global string
 }
 
-// NewKeys returns the keys for a global_keyprefix, which may be empty. One that
-// does not end in a separator gets a _, as in Celery.
-func NewKeys(globalPrefix string) Keys {
-	if globalPrefix != "" && !strings.ContainsAny(globalPrefix[len(globalPrefix)-1:], ":_-.") {
-		globalPrefix += "_"
-	}
-	return Keys{globalPrefix}
-}
-
-// Prefix returns what stands in front of every key.
-func (k Keys) Prefix() string { return k.global }
+// NewKeys returns the keys with the options' prefix.
+func NewKeys(o celeryresults.TransportOptions) Keys { return Keys{o.KeyPrefix()} }
 
 // Task returns the key of a task's result, or ErrNoTaskID.
 func (k Keys) Task(id string) (string, error) { return k.key(taskPrefix, id) }

@@ -18,22 +18,26 @@ import (
 	"github.com/celeryresults/celeryresults/internal/serialization/registry"
 )
 
+func newKeys(prefix string) keyvalue.Keys {
+	return keyvalue.NewKeys(celeryresults.TransportOptions{GlobalKeyPrefix: prefix})
+}
+
 func TestKeys(t *testing.T) {
 	for prefix, want := range map[string]string{
 		"": "celery-task-meta-id", "shop": "shop_celery-task-meta-id", "shop_": "shop_celery-task-meta-id",
 		"shop:": "shop:celery-task-meta-id", "shop-": "shop-celery-task-meta-id", "shop.": "shop.celery-task-meta-id",
 		"shöp": "shöp_celery-task-meta-id",
 	} {
-		key, err := keyvalue.NewKeys(prefix).Task("id")
+		key, err := newKeys(prefix).Task("id")
 		require.NoError(t, err)
 		assert.Equal(t, want, key, prefix)
 	}
-	key, err := keyvalue.NewKeys("").Group("id")
+	key, err := newKeys("").Group("id")
 	require.NoError(t, err)
 	assert.Equal(t, "celery-taskset-meta-id", key)
-	_, err = keyvalue.NewKeys("x").Task("")
+	_, err = newKeys("x").Task("")
 	require.ErrorIs(t, err, celeryresults.ErrNoTaskID)
-	_, err = keyvalue.NewKeys("x").Tasks([]string{"a", ""})
+	_, err = newKeys("x").Tasks([]string{"a", ""})
 	require.ErrorIs(t, err, celeryresults.ErrNoTaskID)
 }
 
@@ -174,5 +178,18 @@ func BenchmarkDocument(b *testing.B) {
 				_ = d.State(whole)
 			}
 		})
+	}
+}
+
+func TestPythonsOwnExceptionsNeedNoModule(t *testing.T) {
+	for _, codec := range everyCodec(t) {
+		d := keyvalue.Documents{Codec: codec}
+		data, err := d.Append(nil, &celeryresults.TaskMeta{
+			TaskID: "id", State: celeryresults.Failure, Result: celeryresults.NewValue(&celeryresults.TaskError{Type: "ValueError", Args: []any{"x"}}),
+		})
+		require.NoError(t, err)
+		meta, err := d.Read("id", data)
+		require.NoError(t, err)
+		assert.ErrorIs(t, meta.Err(), &celeryresults.TaskError{Type: "ValueError", Module: "builtins"}, codec.Name())
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/celeryresults/celeryresults"
@@ -25,6 +26,9 @@ type Documents struct {
 // are in Celery's order, those that only this library knows after them, and
 // task_id last.
 func (d Documents) Append(dst []byte, meta *celeryresults.TaskMeta) ([]byte, error) {
+	if meta.State == "" {
+		return dst, fmt.Errorf("%w of task %q", celeryresults.ErrNoState, meta.TaskID)
+	}
 	out, err := d.append(dst, meta, d.result(meta))
 	if err != nil && meta.State.Exception() {
 		out, err = d.append(dst, meta, d.exception(safeArgs(d.Codec, failure(meta))))
@@ -36,6 +40,9 @@ func (d Documents) Append(dst []byte, meta *celeryresults.TaskMeta) ([]byte, err
 }
 
 func (d Documents) append(dst []byte, meta *celeryresults.TaskMeta, result any) ([]byte, error) {
+	if err := checkNames(meta.Extra); err != nil {
+		return dst, err
+	}
 	w := writer{doc: make(python.Dict, 0, 20)}
 	w.add("status", string(meta.State))
 	w.add("result", result)
@@ -56,6 +63,31 @@ func (d Documents) append(dst []byte, meta *celeryresults.TaskMeta, result any) 
 	w.addOurs(meta)
 	w.add("task_id", meta.TaskID)
 	return d.Codec.Append(dst, w.doc)
+}
+
+// ErrReserved is returned for a stamp or extra whose name a document uses for
+// something else.
+var ErrReserved = errors.New("reserved name")
+
+// checkNames refuses what would make a document have a name twice.
+func checkNames(extras []celeryresults.Extra) error {
+	if len(extras) == 0 {
+		return nil
+	}
+	taken := map[string]bool{}
+	for _, extra := range extras {
+		if taken[extra.Name] || slices.Contains(reserved, extra.Name) {
+			return fmt.Errorf("%w: no stamp or extra can be called %q", ErrReserved, extra.Name)
+		}
+		taken[extra.Name] = true
+	}
+	return nil
+}
+
+// reserved are the names that reading gives a meaning.
+var reserved = []string{
+	"status", "result", "traceback", "children", "date_done", "group_id", "parent_id", "name", "args", "kwargs", "worker",
+	"retries", "queue", "stamped_headers", "root_id", "periodic_task_name", "date_created", "date_started", "meta", "task_id", "",
 }
 
 // writer collects the entries of a document.
@@ -123,9 +155,17 @@ func (d Documents) splices(v serialization.Value) bool {
 	return v.Codec == d.Codec && v.Data != nil && d.Codec != pickle.Codec
 }
 
+// failure returns the exception to store. Without a module, a name of Python's
+// own exceptions is that.
 func failure(meta *celeryresults.TaskMeta) *celeryresults.TaskError {
 	e, _ := errors.AsType[*celeryresults.TaskError](meta.Err())
-	return e
+	builtin := python.Class{Module: "builtins", Name: e.Type}
+	if e.Module != "" || !pickle.Harmless(builtin) {
+		return e
+	}
+	named := *e
+	named.Module = builtin.Module
+	return &named
 }
 
 // exception returns e as Celery's prepare_exception does: for pickle an
@@ -161,10 +201,39 @@ func safeArgs(codec serialization.Codec, e *celeryresults.TaskError) *celeryresu
 	for i, arg := range e.Args {
 		safe.Args[i] = arg
 		if _, err := codec.Append(nil, arg); err != nil {
-			safe.Args[i] = fmt.Sprintf("<%T>", arg)
+			safe.Args[i] = textOf(arg)
 		}
 	}
 	return &safe
+}
+
+func textOf(arg any) string {
+	if o, ok := arg.(*python.Object); ok {
+		return o.String()
+	}
+	return fmt.Sprintf("<%T>", arg)
+}
+
+// shortText is how many bytes of a text Shortened keeps.
+const shortText = 2048
+
+// Shortened returns a failure that fits everywhere: the texts of its arguments
+// and traceback are cut, which a mark shows, and the task's own arguments are
+// left out.
+func Shortened(meta *celeryresults.TaskMeta) *celeryresults.TaskMeta {
+	short, e := *meta, *failure(meta)
+	e.Args = []any{cut(e.Message())}
+	short.Result = celeryresults.NewValue(&e)
+	short.Traceback = cut(meta.Traceback)
+	short.Args, short.Kwargs = celeryresults.Value{}, celeryresults.Value{}
+	return &short
+}
+
+func cut(text string) string {
+	if len(text) <= shortText {
+		return text
+	}
+	return fmt.Sprintf("%s… (%d bytes in all)", strings.ToValidUTF8(text[:shortText], ""), len(text))
 }
 
 func textOrNone(s string) any {

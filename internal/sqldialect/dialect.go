@@ -66,15 +66,23 @@ func (d *Dialect) Name() string { return d.name }
 func (d *Dialect) QuoteIdent(name string) (string, error) {
 	parts := strings.Split(name, ".")
 	if len(parts) > 2 {
-		return "", fmt.Errorf("sqldialect: name %q has more than one dot", name)
+		return "", fmt.Errorf("sqldialect: name %q has more than one dot", shown(name))
 	}
 	for i, part := range parts {
 		if err := d.checkIdent(part); err != nil {
-			return "", fmt.Errorf("sqldialect: name %q: %w", name, err)
+			return "", fmt.Errorf("sqldialect: name %q: %w", shown(name), err)
 		}
 		parts[i] = d.quote + part + d.quote
 	}
 	return strings.Join(parts, "."), nil
+}
+
+// shown hides what may be the password of a URL in the wrong place.
+func shown(name string) string {
+	if i := strings.LastIndex(name, "@"); i >= 0 {
+		return "**" + name[i:]
+	}
+	return name
 }
 
 func (d *Dialect) checkIdent(part string) error {

@@ -29,6 +29,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"go.uber.org/goleak"
 )
 
 // RequireEnv is the environment variable that lists, separated by commas, the
@@ -141,10 +143,15 @@ func MySQL(t testing.TB) string {
 }
 
 // Main runs the tests, then stops the shared servers and removes their
-// folders. TestMain calls it and returns.
+// folders, and fails when the tests left goroutines behind. TestMain calls it.
 func Main(m *testing.M) {
-	defer Shutdown()
-	m.Run()
+	code := m.Run()
+	Shutdown()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, "testserver: the tests left goroutines behind:", err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 // Shutdown stops the shared servers that this process started and removes

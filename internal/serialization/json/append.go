@@ -344,6 +344,9 @@ func (w *writer) clock(t python.Time) error {
 }
 
 func (w *writer) decimal(d python.Decimal) error {
+	if _, err := python.ParseDecimal(string(d)); err != nil {
+		return unsupported("the Decimal %q, which is no number", string(d))
+	}
 	w.envelope(typeDecimal)
 	if err := w.text(string(d)); err != nil {
 		return err

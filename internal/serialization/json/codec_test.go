@@ -488,3 +488,8 @@ func TestBase64OfUTF8IsReadAsBytes(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, []byte("plain"), got)
 }
+
+func TestADecimalThatIsNoNumberIsRefused(t *testing.T) {
+	_, err := json.Codec.Append(nil, python.Decimal("__import__"))
+	require.ErrorIs(t, err, serialization.ErrUnsupported)
+}

@@ -295,3 +295,14 @@ func TestLongHeaders(t *testing.T) {
 		})
 	}
 }
+
+func TestKeysThatNoReaderTakesAreRefused(t *testing.T) {
+	for name, v := range map[string]any{
+		"a list":   python.Dict{{Key: []any{int64(1)}, Value: nil}},
+		"a tuple":  python.Dict{{Key: python.Tuple{int64(1)}, Value: nil}},
+		"an array": map[[2]int]string{{1, 2}: "x"},
+	} {
+		_, err := msgpack.Codec.Append(nil, v)
+		require.ErrorIs(t, err, serialization.ErrUnsupported, name)
+	}
+}

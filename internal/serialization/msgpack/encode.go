@@ -115,6 +115,9 @@ func (e *encoder) entries(m map[string]any, depth int) error {
 func (e *encoder) dict(dict python.Dict, depth int) error {
 	e.out = msgp.AppendMapHeader(e.out, uint32(len(dict)))
 	for _, pair := range dict {
+		if !hashable(pair.Key) {
+			return fmt.Errorf("msgpack: %w: a map with a key of type %T, which no reader takes", serialization.ErrUnsupported, pair.Key)
+		}
 		if err := e.value(pair.Key, depth+1); err != nil {
 			return err
 		}
@@ -123,6 +126,15 @@ func (e *encoder) dict(dict python.Dict, depth int) error {
 		}
 	}
 	return nil
+}
+
+// hashable reports whether Python can use a key once it has been read back.
+func hashable(key any) bool {
+	switch key.(type) {
+	case nil, bool, string, []byte, int, int64, uint64, float64, *big.Int:
+		return true
+	}
+	return false
 }
 
 // encoded writes a Value: its bytes if they are msgpack already.

@@ -79,8 +79,9 @@ func hostiles() []hostile {
 		{"a list in a list and beside it", "]q\x00]q\x01h\x00ah\x01\x86.", inert},
 		{"two lists in a circle", "]q\x00]q\x01h\x00aa.", unsupported},
 		{"tuple in itself by a list", "]q\x00h\x00\x85a.", unsupported},
-		{"object in its own state", "ccases\nT\n)Rq\x00h\x00b.", unsupported},
-		{"object in its own items", "ccases\nT\n)Rq\x00h\x00a.", unsupported},
+		{"object in its own state", "ccases\nT\n)Rq\x00h\x00b.", inert},
+		{"object in its own items", "ccases\nT\n)Rq\x00h\x00a.", inert},
+		{"objects that all contain each other", web(40), limit},
 		{"set in itself", "\x8fq\x00(h\x00\x90.", unsupported},
 		{"frame of 2^60 bytes", "\x80\x04\x95" + le(1<<60, 8) + "N.", syntax},
 		{"frame of 2^64-1 bytes", "\x80\x04\x95" + le(1<<64-1, 8) + "N.", syntax},
@@ -241,4 +242,25 @@ func TestASharedListIsTheSameEverywhere(t *testing.T) {
 	got, err := pickle.Decode([]byte("]q\x00q\x01(]q\x02h\x02e0h\x02K\x07a0h\x01."))
 	require.NoError(t, err)
 	assert.Equal(t, []any{[]any{int64(7)}, []any{int64(7)}}, got, "appended after it was memoised")
+}
+
+// web is n objects, each of which has all of them in its items: cut only where
+// an object is met inside itself, it has n! leaves.
+func web(n byte) string {
+	var s strings.Builder
+	s.WriteString("\x80\x02]q\xff")
+	for i := range n {
+		s.WriteString("ccases\nT\n)Rq" + string([]byte{i}))
+		s.WriteString("(")
+		for j := range i {
+			s.WriteString("h" + string([]byte{j}))
+		}
+		s.WriteString("e")
+	}
+	for i := range n {
+		for j := i + 1; j < n; j++ {
+			s.WriteString("h" + string([]byte{i}) + "h" + string([]byte{j}) + "a0")
+		}
+	}
+	return s.String() + "."
 }

@@ -10,7 +10,7 @@
 // Reading has two steps. The machine builds a graph of compact nodes that
 // point into the payload, in memory proportional to it. Then a part of that
 // graph, or all of it, is converted to a tree of Go values. The conversion
-// only reads the graph. It refuses recursive values, and it counts before it
+// only reads the graph. It refuses lists and dicts that contain themselves, and it counts before it
 // builds, because a few shared lists can stand for more values than any memory
 // holds.
 //

@@ -26,6 +26,7 @@ type tree struct {
 	left     int    // values that may still be made
 	depth    int
 	once     map[uint64]any // values that may occur again, by offset
+	open     []bool         // objects that are being converted; nil: none can occur in itself
 }
 
 // tree returns v as a tree of Go values.
@@ -35,6 +36,7 @@ func (g *graph) tree(v value) (any, error) {
 		if err := g.measure(v); err != nil {
 			return nil, err
 		}
+		t.open = make([]bool, len(g.objects))
 	}
 	if g.shared || g.copies {
 		t.once = make(map[uint64]any)
@@ -179,7 +181,7 @@ func (t *tree) container(v value) (any, error) {
 	case kindDict:
 		return t.dict(t.seqs[v.x])
 	case kindObject:
-		return t.object(&t.objects[v.x])
+		return t.object(v.x)
 	}
 	return t.items(t.seqs[v.x])
 }

@@ -9,8 +9,18 @@ import (
 var uuidClass = python.Class{Module: "uuid", Name: "UUID"}
 
 // object converts an object to what is known of it, or to its inert parts.
-func (t *tree) object(o *object) (any, error) {
+// Inside itself, as Django's ValidationError has itself in a list, it is its
+// class alone.
+func (t *tree) object(i uint64) (any, error) {
+	o := &t.objects[i]
 	cls := t.classes[o.class.x].name
+	if t.open != nil {
+		if t.open[i] {
+			return cls, nil
+		}
+		t.open[i] = true
+		defer func() { t.open[i] = false }()
+	}
 	if cls == uuidClass {
 		if u, ok := t.uuid(o); ok {
 			return u, nil
