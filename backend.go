@@ -56,7 +56,7 @@ func (s State) MayReplace(stands State) bool {
 // returned is shared: read it only.
 type TaskMeta struct {
 	TaskID string
-	State  State
+	State  State // never empty in what is read; required in what is stored
 
 	// Unknown is set when no record stands: the State is then Pending, which
 	// may also have been recorded (App.RecordPending).
@@ -87,13 +87,13 @@ type TaskMeta struct {
 	// Extended is set when the fields of result_extended follow: Name, Args,
 	// Kwargs, Worker, Retries and Queue.
 	Extended     bool
-	Name         string
-	Args, Kwargs Value
-	Worker       string
-	Retries      int
-	Queue        string
+	Name         string // of the task, such as billing.charge
+	Args, Kwargs Value  // a list or tuple, and a dict
+	Worker       string // Celery's hostname
+	Retries      int    // how often the task ran before
+	Queue        string // Celery's routing key
 
-	PeriodicTaskName string
+	PeriodicTaskName string // of celery beat's entry; stored by no cache of Celery's
 
 	// Meta is the caller's own metadata: a mapping, or None.
 	Meta Value
@@ -234,6 +234,7 @@ type RefusedError struct {
 	Stored State // of the record that was refused
 }
 
+// Error names the task and both states.
 func (e *RefusedError) Error() string {
 	return fmt.Sprintf("celeryresults: store %s of task %q refused: %s stands", e.Stored, e.TaskID, e.Stands)
 }
@@ -248,6 +249,7 @@ type UnreadableError struct {
 	Err error  // what is wrong with the record
 }
 
+// Error names the record and what is wrong with it.
 func (e *UnreadableError) Error() string {
 	return fmt.Sprintf("celeryresults: unreadable record of %q: %v", e.ID, e.Err)
 }

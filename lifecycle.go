@@ -21,12 +21,12 @@ type Request struct {
 	Args, Kwargs any
 
 	Worker  string // Celery's hostname
-	Retries int
+	Retries int    // how often it ran before; 0 for the first run
 	Queue   string // Celery's routing key
 
-	ParentID string
-	RootID   string
-	GroupID  string
+	ParentID string        // of the task that sent this one
+	RootID   string        // of the first task of the workflow
+	GroupID  string        // of the group that the task belongs to
 	Children []ResultTuple // tasks that this one sent
 
 	// Stamps are Celery's stamps by header. StampedHeaders names those to
@@ -34,7 +34,7 @@ type Request struct {
 	StampedHeaders []string
 	Stamps         map[string]any
 
-	PeriodicTaskName string
+	PeriodicTaskName string // of celery beat's entry
 
 	// Meta is the caller's own metadata, kept beside the result.
 	Meta map[string]any

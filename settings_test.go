@@ -183,7 +183,7 @@ func FuzzMaskURLHidesPasswords(f *testing.F) {
 	f.Fuzz(func(t *testing.T, user, password, rest string) {
 		if len(password) < 4 || strings.ContainsAny(user, ":@/?;") || strings.ContainsAny(rest, "@;") || strings.Contains(password, ";") ||
 			strings.Contains("redis://"+user+":**@"+rest, password) {
-			t.Skip("not a URL with a password that could be told from its surroundings")
+			return // not a URL with a password that could be told from its surroundings
 		}
 		masked := celeryresults.MaskURL("redis://" + user + ":" + password + "@" + rest)
 		if strings.Contains(masked, password) {
