@@ -80,7 +80,7 @@ var layers = []struct {
 	{"cache/caches", []string{"cache", "internal"}},
 	{"cache/cachetest", []string{"cache", "python"}},
 	{"cache/", []string{"cache", "internal/inflight", "internal/sqldialect"}},
-	{"cache", []string{"python", "internal/serialization"}},
+	{"cache", []string{"python", "internal/serialization", "internal/merge"}},
 	{".", []string{"cache", "python", "internal/serialization"}},
 	{"internal/keyvalue", []string{".", "python", "internal/serialization"}},
 	{"settings", []string{".", "cache"}},

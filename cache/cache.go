@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/celeryresults/celeryresults/internal/merge"
 	"github.com/celeryresults/celeryresults/python"
 )
 
@@ -22,7 +23,8 @@ type Cache struct {
 	prefix  string
 	version int
 	timeout time.Duration
-	turns   *turns // of Updates that met a conflict
+	turns   *turns                    // of Updates that met a conflict
+	adds    *merge.Group[Entry, bool] // nil where adds are not merged
 }
 
 // New returns a cache over store, which it owns from then on: Close closes it.
@@ -49,6 +51,9 @@ func New(store Store, s Settings) (*Cache, error) {
 	}
 	if err := c.checkPrefix(); err != nil {
 		return nil, fmt.Errorf("cache: new: prefix: %w", err)
+	}
+	if adder, ok := store.(ManyAdder); ok {
+		c.adds = merge.New(addOne(store), addMany(adder), false)
 	}
 	var err error
 	if c.codec, err = newCodec(s.Options.Serializer, store); err != nil {

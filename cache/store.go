@@ -93,8 +93,8 @@ type Traits struct {
 // was under way may then still take effect.
 //
 // A Store may offer more than this: [Swapper], [ManyGetter], [ManySetter],
-// [ManyDeleter], [Counter] and [Clearer] are found by type assertion. Cache
-// falls back to single operations where it can.
+// [ManyDeleter], [ManyAdder], [Counter], [Clearer] and [Expirer] are found by
+// type assertion. Cache falls back to single operations where it can.
 type Store interface {
 	// Traits describes the store.
 	Traits() Traits
@@ -145,6 +145,22 @@ type ManySetter interface {
 type ManyDeleter interface {
 	// DeleteMany removes the keys. Absent ones are not an error.
 	DeleteMany(ctx context.Context, keys []string) error
+}
+
+// ManyAdder is a Store that adds many keys in one round trip. Cache.Update then
+// sends the first stores of concurrent callers together.
+type ManyAdder interface {
+	// AddMany adds each entry whose key is absent, atomically each by itself,
+	// and reports in their order which it added. No key occurs twice. On error
+	// some may be added.
+	AddMany(ctx context.Context, entries []Entry) ([]bool, error)
+}
+
+// Entry is an item to store.
+type Entry struct {
+	Key  string
+	Item Item
+	TTL  time.Duration // as in Store
 }
 
 // Counter is a Store that holds Integer items as decimal text and counts them

@@ -136,8 +136,37 @@ func (u *updater) put(ctx context.Context, old, item Item, found bool) (bool, er
 		return err == nil, err
 	case found:
 		return u.swapper.CompareAndSwap(ctx, u.whole, old, item, u.ttl)
+	case u.adds != nil:
+		return u.adds.Do(ctx, Entry{Key: u.whole, Item: item, TTL: u.ttl})
 	default:
 		return u.store.Add(ctx, u.whole, item, u.ttl)
+	}
+}
+
+func addOne(store Store) func(context.Context, Entry) (bool, error) {
+	return func(ctx context.Context, e Entry) (bool, error) { return store.Add(ctx, e.Key, e.Item, e.TTL) }
+}
+
+// addMany adds the first entry of each key. A later one finds it there.
+func addMany(store ManyAdder) func(context.Context, []Entry) ([]bool, error) {
+	return func(ctx context.Context, entries []Entry) ([]bool, error) {
+		place := make(map[string]int, len(entries))
+		unique := make([]Entry, 0, len(entries))
+		for i, e := range entries {
+			if _, double := place[e.Key]; !double {
+				place[e.Key] = i
+				unique = append(unique, e)
+			}
+		}
+		added, err := store.AddMany(ctx, unique)
+		if err != nil {
+			return nil, err
+		}
+		all := make([]bool, len(entries))
+		for i, e := range unique {
+			all[place[e.Key]] = added[i]
+		}
+		return all, nil
 	}
 }
 

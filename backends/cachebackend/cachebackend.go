@@ -30,7 +30,7 @@ type CacheBackend struct {
 	keys      keyvalue.Keys
 	expires   time.Duration
 	poller    *celeryresults.Poller
-	gets      *merge.Group[string, cache.Item] // nil where merging gains nothing
+	gets      *merge.Group[string, *cache.Item] // nil where merging gains nothing
 }
 
 var (
@@ -106,7 +106,7 @@ func open(c *cache.Cache, s celeryresults.Settings) (*CacheBackend, error) {
 	}
 	b.poller = celeryresults.NewPoller(b.GetMany)
 	if _, ok := c.Store().(cache.ManyGetter); ok && !c.Store().Traits().InProcess {
-		b.gets = merge.New(c.GetItem, c.GetItems, cache.ErrMiss)
+		b.gets = merge.New(b.findOne, b.findMany, true)
 	}
 	return b, nil
 }
@@ -167,25 +167,48 @@ func (b *CacheBackend) GetTaskMeta(ctx context.Context, taskID string) (*celeryr
 	if err != nil {
 		return nil, err
 	}
-	item, err := b.getItem(ctx, key)
-	if errors.Is(err, cache.ErrMiss) {
-		return celeryresults.NewUnknownMeta(taskID), nil
-	}
-	if err != nil {
+	item, err := b.find(ctx, key)
+	switch {
+	case err != nil:
 		return nil, err
+	case item == nil:
+		return celeryresults.NewUnknownMeta(taskID), nil
 	}
 	return b.documents.Read(taskID, item.Value)
 }
 
-// getItem reads one entry. Concurrent reads are sent together.
-func (b *CacheBackend) getItem(ctx context.Context, key string) (cache.Item, error) {
-	if b.gets == nil {
-		return b.cache.GetItem(ctx, key)
+// find reads one entry, nil if there is none. Concurrent reads are sent
+// together.
+func (b *CacheBackend) find(ctx context.Context, key string) (*cache.Item, error) {
+	if b.gets == nil || ctx.Err() != nil {
+		return b.findOne(ctx, key)
 	}
-	if err := ctx.Err(); err != nil {
-		return cache.Item{}, err
+	return b.gets.Do(ctx, key)
+}
+
+func (b *CacheBackend) findOne(ctx context.Context, key string) (*cache.Item, error) {
+	item, err := b.cache.GetItem(ctx, key)
+	if errors.Is(err, cache.ErrMiss) {
+		return nil, nil
 	}
-	return b.gets.Get(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return &item, nil
+}
+
+func (b *CacheBackend) findMany(ctx context.Context, keys []string) ([]*cache.Item, error) {
+	found, err := b.cache.GetItems(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	items := make([]*cache.Item, len(keys))
+	for i, key := range keys {
+		if item, ok := found[key]; ok {
+			items[i] = &item
+		}
+	}
+	return items, nil
 }
 
 // GetMany implements celeryresults.Backend.

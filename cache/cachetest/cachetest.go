@@ -126,6 +126,11 @@ func swapper(_ Harness, s cache.Store) string {
 	return when(ok, "compare-and-swap")
 }
 
+func adder(_ Harness, s cache.Store) string {
+	_, ok := s.(cache.ManyAdder)
+	return when(ok, "adding many")
+}
+
 func counter(_ Harness, s cache.Store) string {
 	_, ok := s.(cache.Counter)
 	return when(ok, "counting in place")

@@ -1,9 +1,14 @@
 package cachetest
 
 import (
+	"errors"
 	"fmt"
+	"sync"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/celeryresults/celeryresults/cache"
 )
 
 func manyRows() []row {
@@ -27,6 +32,8 @@ func manyRows() []row {
 			require.NoError(e, e.cache().SetMany(e.ctx, nil, long))
 		}},
 		{name: "delete many removes all", rule: "absent entries are not an error", run: manyDelete},
+		{name: "add many adds what is absent", rule: "each entry by itself, with its own lifetime, and in their order", needs: adder, run: manyAdd},
+		{name: "concurrent updates of new entries", rule: "what is merged gives each caller its own outcome", needs: swapper, run: updatesOfNewEntries},
 		{name: "a thousand keys at once", rule: "many has no small limit", run: thousandKeys},
 	}
 }
@@ -77,4 +84,57 @@ func thousandKeys(e *env) {
 	left, err := c.GetMany(e.ctx, keys)
 	require.NoError(e, err)
 	require.Empty(e, left)
+}
+
+func manyAdd(e *env) {
+	adder := e.store.(cache.ManyAdder)
+	require.NoError(e, e.store.Set(e.ctx, e.whole("there"), raw("old"), long))
+	added, err := adder.AddMany(e.ctx, []cache.Entry{
+		{Key: e.whole("a"), Item: raw("of a"), TTL: long}, {Key: e.whole("there"), Item: raw("new"), TTL: long},
+		{Key: e.whole("b"), Item: raw("of b"), TTL: cache.Never},
+	})
+	require.NoError(e, err)
+	require.Equal(e, []bool{true, false, true}, added)
+	e.holds(e.whole("a"), "of a")
+	e.holds(e.whole("there"), "old")
+	e.holds(e.whole("b"), "of b")
+	added, err = adder.AddMany(e.ctx, nil)
+	require.NoError(e, err)
+	require.Empty(e, added)
+}
+
+// updatesOfNewEntries lets 64 callers update 16 new entries at once: one of
+// them makes each entry and the others find it.
+func updatesOfNewEntries(e *env) {
+	c := e.cache()
+	errTaken := errors.New("taken")
+	var group sync.WaitGroup
+	var mu sync.Mutex
+	winners := map[string]string{}
+	for i := range 64 {
+		group.Go(func() {
+			key, own := fmt.Sprint("k", i%16), fmt.Sprint("caller ", i)
+			err := c.Update(e.ctx, key, long, func(_ cache.Item, found bool) (cache.Item, error) {
+				if found {
+					return cache.Item{}, errTaken
+				}
+				return raw(own), nil
+			})
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				assert.Empty(e, winners[key], "%s was made twice", key)
+				winners[key] = own
+				return
+			}
+			assert.ErrorIs(e, err, errTaken)
+		})
+	}
+	group.Wait()
+	require.Len(e, winners, 16)
+	for key, own := range winners {
+		item, err := c.GetItem(e.ctx, key)
+		require.NoError(e, err)
+		require.Equal(e, own, string(item.Value))
+	}
 }

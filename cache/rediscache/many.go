@@ -82,6 +82,34 @@ func (s *Store) SetMany(ctx context.Context, items map[string]cache.Item, ttl ti
 	})
 }
 
+// AddMany adds the entries whose keys are absent, with a SET NX each in one
+// pipeline. A value over 512 MiB is cache.ErrTooLarge, before any is sent.
+func (s *Store) AddMany(ctx context.Context, entries []cache.Entry) ([]bool, error) {
+	for _, e := range entries {
+		if len(e.Item.Value) > maxValue {
+			return nil, tooLarge("add many", e.Key)
+		}
+	}
+	replies, err := once(ctx, s.writer, func(c redis.UniversalClient) ([]*redis.BoolCmd, error) {
+		replies := make([]*redis.BoolCmd, len(entries))
+		_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for i, e := range entries {
+				replies[i] = p.SetNX(ctx, e.Key, e.Item.Value, expiry(e.TTL))
+			}
+			return nil
+		})
+		return replies, err
+	})
+	if err != nil {
+		return nil, fail(ctx, "add many", "", err)
+	}
+	added := make([]bool, len(entries))
+	for i, reply := range replies {
+		added[i] = reply.Val()
+	}
+	return added, nil
+}
+
 // DeleteMany removes the keys, in pipelines of 500.
 func (s *Store) DeleteMany(ctx context.Context, keys []string) error {
 	return s.pipeline(ctx, "delete many", keys, func(p redis.Pipeliner, key string) { p.Del(ctx, key) })

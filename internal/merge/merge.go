@@ -12,86 +12,83 @@ import (
 // inFlight is how many requests or batches are under way before callers queue.
 const inFlight = 2
 
-// Group merges requests of one kind. Make one with New. It is safe for
-// concurrent use and has a goroutine only while a batch is under way.
-type Group[K comparable, V any] struct {
-	one  func(ctx context.Context, key K) (V, error)
-	many func(ctx context.Context, keys []K) (map[K]V, error)
-	miss error
+// Group merges requests of type R, whose answers are of type V. Make one with
+// New. It is safe for concurrent use and has a goroutine only while a batch is
+// under way.
+type Group[R, V any] struct {
+	one    func(ctx context.Context, request R) (V, error)
+	many   func(ctx context.Context, requests []R) ([]V, error)
+	repeat bool
 
 	mu     sync.Mutex
 	active int          // requests and batches under way; guarded by mu
-	queue  *batch[K, V] // the next one; nil while nobody waits; guarded by mu
+	queue  *batch[R, V] // the next one; nil while nobody waits; guarded by mu
 }
 
-// New returns a Group that asks for one key by one, and for several by many. A
-// key that many does not answer gives miss.
-func New[K comparable, V any](one func(context.Context, K) (V, error), many func(context.Context, []K) (map[K]V, error), miss error) *Group[K, V] {
-	return &Group[K, V]{one: one, many: many, miss: miss}
+// New returns a Group that sends one request by one, and several by many, which
+// answers in their order. With repeat, the callers of a batch that fails send
+// their requests again, one by one: its error is nobody's answer. Without, it is
+// the answer of all of them, as it must be for requests that may have happened.
+func New[R, V any](one func(context.Context, R) (V, error), many func(context.Context, []R) ([]V, error), repeat bool) *Group[R, V] {
+	return &Group[R, V]{one: one, many: many, repeat: repeat}
 }
 
 // batch is the requests of several callers.
-type batch[K comparable, V any] struct {
-	keys   []K // each once; guarded by the Group's mu until the batch is sent
-	known  map[K]bool
-	done   chan struct{} // closed once found and err are set
-	found  map[K]V
-	err    error
-	ctx    context.Context // ends when the last caller has gone
-	cancel context.CancelFunc
-	wanted int // callers that still wait; guarded by the Group's mu
+type batch[R, V any] struct {
+	requests []R           // guarded by the Group's mu until the batch is sent
+	done     chan struct{} // closed once answers and err are set
+	answers  []V
+	err      error
+	ctx      context.Context // ends when the last caller has gone
+	cancel   context.CancelFunc
+	wanted   int // callers that still wait; guarded by the Group's mu
 }
 
-// Get returns the value of key as one and many do. When ctx ends first, it
-// returns ctx's error at once. A batch that fails is nobody's answer: its
-// callers then ask one by one.
-func (g *Group[K, V]) Get(ctx context.Context, key K) (V, error) {
-	b := g.join(key)
+// Do returns the answer to a request. When ctx ends first, it returns ctx's
+// error at once; the request may still be sent.
+func (g *Group[R, V]) Do(ctx context.Context, request R) (V, error) {
+	b, i := g.join(request)
 	if b == nil {
 		defer g.next()
-		return g.one(ctx, key)
+		return g.one(ctx, request)
 	}
+	var none V
 	select {
 	case <-ctx.Done():
 		g.leave(b)
-		var zero V
-		return zero, ctx.Err()
+		return none, ctx.Err()
 	case <-b.done:
 	}
-	if b.err != nil {
-		return g.one(ctx, key)
+	switch {
+	case b.err == nil:
+		return b.answers[i], nil
+	case g.repeat:
+		return g.one(ctx, request)
 	}
-	value, ok := b.found[key]
-	if !ok {
-		return value, g.miss
-	}
-	return value, nil
+	return none, b.err
 }
 
-// join adds key to the next batch, or returns nil when the caller may ask
-// directly.
-func (g *Group[K, V]) join(key K) *batch[K, V] {
+// join adds the request to the next batch and returns its place there, or nil
+// when the caller may send it directly.
+func (g *Group[R, V]) join(request R) (*batch[R, V], int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.active < inFlight {
 		g.active++
-		return nil
+		return nil, 0
 	}
 	if g.queue == nil {
-		g.queue = &batch[K, V]{known: map[K]bool{}, done: make(chan struct{})}
+		g.queue = &batch[R, V]{done: make(chan struct{})}
 		g.queue.ctx, g.queue.cancel = context.WithCancel(context.Background())
 	}
 	b := g.queue
 	b.wanted++
-	if !b.known[key] {
-		b.known[key] = true
-		b.keys = append(b.keys, key)
-	}
-	return b
+	b.requests = append(b.requests, request)
+	return b, len(b.requests) - 1
 }
 
 // leave ends the batch when nobody waits for it any more.
-func (g *Group[K, V]) leave(b *batch[K, V]) {
+func (g *Group[R, V]) leave(b *batch[R, V]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if b.wanted--; b.wanted > 0 {
@@ -104,14 +101,14 @@ func (g *Group[K, V]) leave(b *batch[K, V]) {
 }
 
 // next hands the turn of a request that has ended to the queue.
-func (g *Group[K, V]) next() {
+func (g *Group[R, V]) next() {
 	if b := g.take(); b != nil {
 		go g.send(b)
 	}
 }
 
 // take returns the queue, or nil after it gave the turn back.
-func (g *Group[K, V]) take() *batch[K, V] {
+func (g *Group[R, V]) take() *batch[R, V] {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	b := g.queue
@@ -122,10 +119,10 @@ func (g *Group[K, V]) take() *batch[K, V] {
 	return b
 }
 
-// send asks for batches until the queue is empty.
-func (g *Group[K, V]) send(b *batch[K, V]) {
+// send sends batches until the queue is empty.
+func (g *Group[R, V]) send(b *batch[R, V]) {
 	for ; b != nil; b = g.take() {
-		b.found, b.err = g.many(b.ctx, b.keys)
+		b.answers, b.err = g.many(b.ctx, b.requests)
 		b.cancel()
 		close(b.done)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -42,7 +43,7 @@ func (f *fake) one(ctx context.Context, key string) (string, error) {
 	return key, nil
 }
 
-func (f *fake) many(ctx context.Context, keys []string) (map[string]string, error) {
+func (f *fake) many(ctx context.Context, keys []string) ([]string, error) {
 	f.batches.Add(1)
 	f.keys.Add(int64(len(keys)))
 	select {
@@ -52,28 +53,24 @@ func (f *fake) many(ctx context.Context, keys []string) (map[string]string, erro
 	case <-time.After(f.takes):
 	}
 	if f.fail.Load() {
-		return nil, errors.New("the batch failed")
+		return nil, errBatch
 	}
-	found := map[string]string{}
-	for _, key := range keys {
-		if key != "absent" {
-			found[key] = key
-		}
-	}
-	return found, nil
+	return slices.Clone(keys), nil
 }
 
-func newGroup(f *fake) *merge.Group[string, string] { return merge.New(f.one, f.many, errMiss) }
+var errBatch = errors.New("the batch failed")
+
+func newGroup(f *fake) *merge.Group[string, string] { return merge.New(f.one, f.many, true) }
 
 func TestACallerAloneAsksDirectly(t *testing.T) {
 	f := &fake{}
 	g := newGroup(f)
 	for range 10 {
-		got, err := g.Get(t.Context(), "k")
+		got, err := g.Do(t.Context(), "k")
 		require.NoError(t, err)
 		require.Equal(t, "k", got)
 	}
-	_, err := g.Get(t.Context(), "absent")
+	_, err := g.Do(t.Context(), "absent")
 	require.ErrorIs(t, err, errMiss)
 	assert.Equal(t, []int64{11, 0}, []int64{f.ones.Load(), f.batches.Load()})
 }
@@ -87,19 +84,15 @@ func TestConcurrentCallersShareABatch(t *testing.T) {
 		for i := range 100 {
 			group.Go(func() {
 				key := fmt.Sprint(i % 50)
-				got, err := g.Get(t.Context(), key)
+				got, err := g.Do(t.Context(), key)
 				assert.NoError(t, err)
 				assert.Equal(t, key, got)
-			})
-			group.Go(func() {
-				_, err := g.Get(t.Context(), "absent")
-				assert.ErrorIs(t, err, errMiss)
 			})
 		}
 		group.Wait()
 		assert.Equal(t, 2*time.Millisecond, time.Since(start), "two turns are enough")
 		assert.LessOrEqual(t, f.ones.Load()+f.batches.Load(), int64(4))
-		assert.LessOrEqual(t, f.keys.Load(), int64(51), "a key is asked for once in a batch")
+		assert.Equal(t, int64(100), f.ones.Load()+f.keys.Load())
 	})
 }
 
@@ -109,17 +102,17 @@ func TestACancelledCallerReturnsAtOnceAndTheOthersDoNot(t *testing.T) {
 		g := newGroup(f)
 		var group sync.WaitGroup
 		for range 2 { // takes both turns
-			group.Go(func() { _, _ = g.Get(t.Context(), "busy") })
+			group.Go(func() { _, _ = g.Do(t.Context(), "busy") })
 		}
 		synctest.Wait()
 		ctx, cancel := context.WithCancel(t.Context())
 		group.Go(func() {
-			_, err := g.Get(ctx, "k")
+			_, err := g.Do(ctx, "k")
 			assert.ErrorIs(t, err, context.Canceled)
 			assert.Zero(t, f.batches.Load(), "it did not wait for its turn")
 		})
 		group.Go(func() {
-			got, err := g.Get(t.Context(), "k")
+			got, err := g.Do(t.Context(), "k")
 			assert.NoError(t, err)
 			assert.Equal(t, "k", got)
 		})
@@ -140,12 +133,12 @@ func TestABatchThatNobodyWantsIsCancelled(t *testing.T) {
 		defer end()
 		var group sync.WaitGroup
 		for range 2 {
-			group.Go(func() { _, _ = g.Get(short, "busy") })
+			group.Go(func() { _, _ = g.Do(short, "busy") })
 		}
 		synctest.Wait()
 		for range 10 {
 			group.Go(func() {
-				_, err := g.Get(ctx, "k")
+				_, err := g.Do(ctx, "k")
 				assert.ErrorIs(t, err, context.DeadlineExceeded)
 			})
 		}
@@ -154,7 +147,7 @@ func TestABatchThatNobodyWantsIsCancelled(t *testing.T) {
 		assert.Equal(t, int64(1), f.batches.Load())
 		assert.Equal(t, int64(1), f.stopped.Load())
 		f.takes = 0
-		got, err := g.Get(t.Context(), "k")
+		got, err := g.Do(t.Context(), "k")
 		require.NoError(t, err, "the turns were given back")
 		require.Equal(t, "k", got)
 	})
@@ -168,7 +161,7 @@ func TestAFailedBatchIsAskedOneByOne(t *testing.T) {
 		var group sync.WaitGroup
 		for i := range 20 {
 			group.Go(func() {
-				got, err := g.Get(t.Context(), fmt.Sprint(i))
+				got, err := g.Do(t.Context(), fmt.Sprint(i))
 				assert.NoError(t, err)
 				assert.Equal(t, fmt.Sprint(i), got)
 			})
@@ -176,6 +169,27 @@ func TestAFailedBatchIsAskedOneByOne(t *testing.T) {
 		group.Wait()
 		assert.Equal(t, int64(20), f.ones.Load())
 		assert.Positive(t, f.batches.Load())
+	})
+}
+
+func TestAFailedBatchOfRequestsThatMayHaveHappenedFailsItsCallers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{takes: time.Millisecond}
+		f.fail.Store(true)
+		g := merge.New(f.one, f.many, false)
+		var group sync.WaitGroup
+		var failed atomic.Int64
+		for i := range 20 {
+			group.Go(func() {
+				if _, err := g.Do(t.Context(), fmt.Sprint(i)); err != nil {
+					assert.ErrorIs(t, err, errBatch)
+					failed.Add(1)
+				}
+			})
+		}
+		group.Wait()
+		assert.Equal(t, int64(20), failed.Load()+f.ones.Load(), "nothing was sent twice")
+		assert.Positive(t, failed.Load())
 	})
 }
 
@@ -188,7 +202,7 @@ func TestManyCallersForAWhile(t *testing.T) {
 			for j := range 100 {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(j%10)*50*time.Microsecond)
 				key := fmt.Sprint(i, j)
-				got, err := g.Get(ctx, key)
+				got, err := g.Do(ctx, key)
 				if err != nil {
 					assert.ErrorIs(t, err, context.DeadlineExceeded)
 				} else {
