@@ -47,7 +47,7 @@ func configure(file string) celeryresults.Settings {
 		TaskBackends: map[string]string{"billing.*": "archive"},
 		Caches: map[string]cache.Settings{
 			"default": {Backend: "locmem", Location: []string{"quickstart"}},
-			"table":   {Backend: "db", Location: []string{"cache_table"}},
+			"table":   {Backend: "db", Location: []string{"cache_table"}, Options: cache.Options{MaxEntries: 1_000_000}},
 		},
 		Databases: map[string]cache.Database{"default": {Engine: "sqlite3", Name: file}},
 	}
