@@ -178,7 +178,7 @@ func (s *Store) Close() error {
 	}
 	err := s.closeStatements()
 	if s.owned {
-		err = errors.Join(err, s.db.Close())
+		err = errors.Join(err, unlessGone(s.db.Close()))
 	}
 	if err != nil {
 		return fmt.Errorf("dbcache: close: %w", err)

@@ -87,7 +87,7 @@ func (s *Store) queryRow(ctx context.Context, q sqldialect.Query, args []any, ds
 	})
 }
 
-// statement is a statement ready to run: an *sql.Stmt, or an unprepared one.
+// statement is a statement ready to run.
 type statement interface {
 	ExecContext(ctx context.Context, args ...any) (sql.Result, error)
 	QueryRowContext(ctx context.Context, args ...any) *sql.Row
@@ -107,31 +107,54 @@ func (u unprepared) QueryRowContext(ctx context.Context, args ...any) *sql.Row {
 	return u.db.QueryRowContext(ctx, u.q.Text, u.q.Args(args...)...)
 }
 
-// statement returns the statement for a query. SQLite takes longer to parse
-// most of the fixed ones than to run them, so there they are prepared once; the
-// drivers of the servers keep prepared what is worth it.
+// prepared is a statement that the database has parsed.
+type prepared struct {
+	stmt *sql.Stmt
+	q    sqldialect.Query
+}
+
+func (p prepared) ExecContext(ctx context.Context, args ...any) (sql.Result, error) {
+	return p.stmt.ExecContext(ctx, p.q.Args(args...)...)
+}
+
+func (p prepared) QueryRowContext(ctx context.Context, args ...any) *sql.Row {
+	return p.stmt.QueryRowContext(ctx, p.q.Args(args...)...)
+}
+
+// statement returns the statement for a query. The fixed ones are prepared
+// once: SQLite takes longer to parse most of them than to run them, and MySQL
+// some. PostgreSQL's driver does so by itself.
 func (s *Store) statement(ctx context.Context, q sqldialect.Query) (statement, error) {
-	if s.dialect != sqldialect.SQLite || !s.queries.fixed[q.Text] {
+	if s.dialect == sqldialect.PostgreSQL || !s.queries.fixed[q.Text] {
 		return unprepared{s.db, q}, nil
 	}
 	if kept, ok := s.statements.Load(q.Text); ok {
-		return kept.(*sql.Stmt), nil
+		return prepared{kept.(*sql.Stmt), q}, nil
 	}
-	prepared, err := s.db.PrepareContext(ctx, q.Text)
+	stmt, err := s.db.PrepareContext(ctx, q.Text)
 	if err != nil {
 		return nil, err
 	}
-	first, there := s.statements.LoadOrStore(q.Text, prepared)
+	first, there := s.statements.LoadOrStore(q.Text, stmt)
 	if there {
-		defer prepared.Close()
+		defer stmt.Close()
 	}
-	return first.(*sql.Stmt), nil
+	return prepared{first.(*sql.Stmt), q}, nil
 }
 
 func (s *Store) closeStatements() error {
 	var errs []error
 	for _, statement := range s.statements.Range {
-		errs = append(errs, statement.(*sql.Stmt).Close())
+		errs = append(errs, unlessGone(statement.(*sql.Stmt).Close()))
 	}
 	return errors.Join(errs...)
+}
+
+// unlessGone returns an error of closing something, but not that its connection
+// is gone already.
+func unlessGone(err error) error {
+	if sqldialect.Classify(err) != sqldialect.Other {
+		return nil
+	}
+	return err
 }

@@ -167,6 +167,7 @@ func broken(err error) bool {
 // messages maps the texts of errors that have nothing else to know them by.
 var messages = map[string]Condition{
 	"invalid connection":            Disconnected, // mysql.ErrInvalidConn
+	"bad connection":                Transient,    // mysql's for a connection that was found dead
 	"packet for query is too large": TooLarge,     // mysql.ErrPktTooLarge
 	"UNIQUE constraint failed":      Conflict,     // SQLite, as the next four
 	"database is locked":            Locked,
