@@ -16,11 +16,9 @@ const Never = cache.Never
 
 // Defaults of Celery 5.6.
 const (
-	DefaultExpires       = 24 * time.Hour // result_expires
-	DefaultSerializer    = "json"         // result_serializer, and all of accept_content
-	DefaultMaxTaskID     = 255            // DJANGO_CELERY_RESULTS_TASK_ID_MAX_LENGTH
-	DefaultCache         = "default"      // cache_backend
-	DefaultSocketTimeout = 120 * time.Second
+	DefaultExpires    = 24 * time.Hour // result_expires
+	DefaultSerializer = "json"         // result_serializer, and all of accept_content
+	DefaultCache      = "default"      // cache_backend
 )
 
 // Settings are Celery's result settings, under Celery's own names, with

@@ -89,7 +89,6 @@ var openers = map[string]func(celeryresults.Settings) (celeryresults.Backend, er
 	"disabled":     openDisabled,
 	"django-cache": openDjangoCache,
 	"cache":        openCeleryCache,
-	"memory":       openCeleryCache,
 }
 
 func openDjangoCache(s celeryresults.Settings) (celeryresults.Backend, error) {

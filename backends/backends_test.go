@@ -64,7 +64,7 @@ func TestWhatCantBeOpenedSaysWhyAndHidesPasswords(t *testing.T) {
 		{celeryresults.Settings{ResultBackend: "cache+memcached://h/?password=hunter2"}, nil, "no parameters"},
 		{celeryresults.Settings{ResultBackend: "nowhere"}, celeryresults.ErrSettings, "nowhere"},
 		{celeryresults.Settings{ResultBackend: "django-cache", Caches: map[string]cache.Settings{"default": {Backend: "redis", Location: []string{"redis://:hunter2@h:port"}}}}, nil, "redis"},
-		{celeryresults.Settings{ResultBackends: map[string]celeryresults.BackendSettings{"a": {Backend: "memory://"}, "b": {Backend: "amqp://:hunter2@h"}}}, backends.ErrUnsupported, "amqp"},
+		{celeryresults.Settings{ResultBackends: map[string]celeryresults.BackendSettings{"a": {Backend: "cache+memory://"}, "b": {Backend: "amqp://:hunter2@h"}}}, backends.ErrUnsupported, "amqp"},
 	} {
 		_, err := backends.Open(row.s)
 		require.Error(t, err)
@@ -78,7 +78,7 @@ func TestWhatCantBeOpenedSaysWhyAndHidesPasswords(t *testing.T) {
 
 func TestCeleryCacheByEverySpelling(t *testing.T) {
 	for _, s := range []celeryresults.Settings{
-		{ResultBackend: "cache+memory://"}, {ResultBackend: "memory://"}, {ResultBackend: "cache", CacheBackend: "memory://"},
+		{ResultBackend: "cache+memory://"}, {ResultBackend: "cache", CacheBackend: "memory://"},
 		{ResultBackend: "django-cache", CacheBackend: "memory://"},
 	} {
 		app, err := backends.Open(s)

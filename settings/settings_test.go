@@ -133,7 +133,7 @@ var promised = map[string]any{
 	"result_chord_join_timeout":                    3 * time.Second,
 	"result_backend_max_sleep_between_retries_ms":  10 * time.Second,
 	"result_backend_base_sleep_between_retries_ms": 10 * time.Millisecond,
-	"redis_socket_timeout":                         celeryresults.DefaultSocketTimeout,
+	"redis_socket_timeout":                         120 * time.Second,
 	"redis_socket_connect_timeout":                 celeryresults.Never, // given; when absent, 5 s end what would hang
 	"database_engine_options":                      map[string]any{"pool_pre_ping": true, "pool_recycle": 3600.0},
 	"database_create_tables_at_setup":              &yes,
