@@ -104,6 +104,36 @@ type TaskMeta struct {
 	// Extra is every other entry of the document in its order, each name once:
 	// stamps, and what other writers or the caller added.
 	Extra []Extra
+
+	// Row is set in what was read from a table of django-celery-results, and
+	// says what only that has. When a meta is stored, Row.Args and Row.Kwargs are
+	// what people are shown of the arguments; see Request.ArgsRepr.
+	Row *Row
+}
+
+// Row is what a row of django-celery-results' table has beside a TaskMeta.
+type Row struct {
+	// ID is the row's primary key.
+	ID int64
+
+	// Updated is the column date_done: when the row was last written, in UTC. It
+	// is TaskMeta.DateDone once the state is ready.
+	Updated time.Time
+
+	// Args and Kwargs are what Django's admin shows: Python's repr of the
+	// arguments, at most about a kilobyte of it. Where nothing more was kept,
+	// TaskMeta.Args and Kwargs are these texts.
+	Args, Kwargs string
+
+	// ArgsCut and KwargsCut are set when the arguments were over the limit
+	// (DjangoDBSettings.ArgsLimit) and only the texts were kept.
+	ArgsCut, KwargsCut *Cut
+}
+
+// Cut stands for a value that was too large to be kept.
+type Cut struct {
+	Size   int    // in bytes, as the serializer encoded it
+	SHA256 string // of these bytes, in hexadecimal
 }
 
 // Extra is one named value of a TaskMeta beside Celery's own.
@@ -143,7 +173,8 @@ type ResultTuple struct {
 }
 
 // Backend keeps results. It is the whole contract; what only some stores can do
-// is in the optional interfaces [Waiter], [Grouper] and [Cleaner].
+// is in the optional interfaces [Waiter], [Grouper], [Lister], [Chorder] and
+// [Cleaner].
 //
 // All methods are safe for concurrent use. A cancelled or expired context
 // returns its error at once; an operation under way may still take effect.
@@ -151,7 +182,8 @@ type ResultTuple struct {
 type Backend interface {
 	// StoreResult stores meta under its TaskID, following State.MayReplace. It
 	// returns a *RefusedError when another record stands. With Override, it
-	// stores whatever stands.
+	// stores whatever stands. OutcomeOf tells what became of the result after
+	// any error.
 	StoreResult(ctx context.Context, meta *TaskMeta, options ...StoreOption) error
 
 	// GetTaskMeta returns what is stored. An unknown or expired task is no

@@ -20,6 +20,12 @@ type Request struct {
 	// and a map or struct, or anything that a Value holds.
 	Args, Kwargs any
 
+	// ArgsRepr and KwargsRepr are what people are shown of the arguments in a
+	// table of results, such as "(<card number>, 5)" to keep a secret from
+	// them (Celery's argsrepr and kwargsrepr). Where ArgsRepr is set, Args are not
+	// stored, and so with the other. Default: Python's repr of the arguments.
+	ArgsRepr, KwargsRepr string
+
 	Worker  string // Celery's hostname
 	Retries int    // how often it ran before; 0 for the first run
 	Queue   string // Celery's routing key
@@ -183,6 +189,9 @@ func (a *App) meta(req *Request, state State, result Value) *TaskMeta {
 	if m.Children == nil {
 		m.Children = []ResultTuple{}
 	}
+	if req.ArgsRepr != "" || req.KwargsRepr != "" {
+		m.redact(req)
+	}
 	if state.Ready() {
 		m.DateDone = now()
 	}
@@ -198,6 +207,17 @@ func (a *App) meta(req *Request, state State, result Value) *TaskMeta {
 		}
 	}
 	return m
+}
+
+// redact puts texts of the caller's own in the place of arguments.
+func (m *TaskMeta) redact(req *Request) {
+	m.Row = &Row{Args: req.ArgsRepr, Kwargs: req.KwargsRepr}
+	if req.ArgsRepr != "" {
+		m.Args = NewValue(req.ArgsRepr)
+	}
+	if req.KwargsRepr != "" {
+		m.Kwargs = NewValue(req.KwargsRepr)
+	}
 }
 
 // now is the time as results keep it: UTC with microseconds.

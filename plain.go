@@ -21,8 +21,10 @@ func (m *TaskMeta) Plain() (python.Dict, error) {
 	p.addResult(m)
 	p.add("traceback", textOrNone(m.Traceback))
 	p.add("children", tuples(m.Children))
-	p.add("date_done", timeOrNone(m.DateDone))
-	if m.Extended {
+	p.add("date_done", timeOrNone(m.dateDone()))
+	if m.Row != nil {
+		p.addRow(m)
+	} else if m.Extended {
 		p.addExtended(m)
 	}
 	p.addPresent(m)
@@ -96,6 +98,31 @@ func (p *plainMeta) addExtended(m *TaskMeta) {
 	p.add("worker", textOrNone(m.Worker))
 	p.add("retries", int64(m.Retries))
 	p.add("queue", textOrNone(m.Queue))
+}
+
+// dateDone returns the time that Python reads as date_done: in a table that of
+// the last write, whatever the state.
+func (m *TaskMeta) dateDone() time.Time {
+	if m.Row != nil && !m.Row.Updated.IsZero() {
+		return m.Row.Updated
+	}
+	return m.DateDone
+}
+
+// addRow adds the columns of django-celery-results, under the names that it
+// gives them, too, and of the other extended fields those that are there.
+func (p *plainMeta) addRow(m *TaskMeta) {
+	p.add("name", textOrNone(m.Name))
+	p.add("task_name", textOrNone(m.Name))
+	p.add("task_args", textOrNone(m.Row.Args))
+	p.add("task_kwargs", textOrNone(m.Row.Kwargs))
+	p.addValue("args", m.Args)
+	p.addValue("kwargs", m.Kwargs)
+	p.add("worker", textOrNone(m.Worker))
+	if m.Retries > 0 {
+		p.add("retries", int64(m.Retries))
+	}
+	p.addText("queue", m.Queue)
 }
 
 // addPresent adds what is shown only where the store has it.

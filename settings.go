@@ -1,6 +1,7 @@
 package celeryresults
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -19,6 +20,8 @@ const (
 	DefaultExpires    = 24 * time.Hour // result_expires
 	DefaultSerializer = "json"         // result_serializer, and all of accept_content
 	DefaultCache      = "default"      // cache_backend
+	DefaultDatabase   = "default"      // the entry of DATABASES that django-db uses
+	DefaultBackend    = "default"      // the default backend's name, in Fallbacks
 )
 
 // Settings are Celery's result settings, under Celery's own names, with
@@ -117,8 +120,12 @@ type Settings struct {
 	Database DatabaseSettings
 
 	// TaskIDMaxLength (DJANGO_CELERY_RESULTS_TASK_ID_MAX_LENGTH) is the width
-	// of django-celery-results' id columns, kept for django-db. Default: 255.
+	// of django-celery-results' id columns, for the tables that are made. Tables
+	// that are there say it themselves. Default: 255.
 	TaskIDMaxLength int
+
+	// DjangoDB is what the django-db backend can do beyond Celery's.
+	DjangoDB DjangoDBSettings
 
 	// Caches is Django's CACHES. Default: one locmem cache named default.
 	Caches map[string]cache.Settings
@@ -148,6 +155,65 @@ type BackendSettings struct {
 	ResultSerializer              string            // zero: the application's
 	ResultAcceptContent           []string          // nil: the application's
 	ResultBackendTransportOptions *TransportOptions // nil: the application's
+
+	// DjangoDB lays its fields that are not zero over the application's.
+	DjangoDB DjangoDBSettings
+
+	// Fallbacks are names of other backends, or "default", that are read, in
+	// this order, for ids that this one does not know: after tasks moved here,
+	// their old results stay readable. Stores go here alone. Default: none.
+	Fallbacks []string
+}
+
+// DjangoDBSettings are the settings of the django-db backend that Celery does
+// not have.
+type DjangoDBSettings struct {
+	// Database (CELERY_RESULT_DATABASE) is the entry of Databases that holds the
+	// tables. Default: "default".
+	Database string
+
+	// ReadDatabase (CELERY_RESULT_READ_DATABASE) is the entry of Databases that
+	// results are read from, such as a replica. Default: Database.
+	ReadDatabase string
+
+	// ReadYourWrites (CELERY_RESULT_READ_YOUR_WRITES) is how long a task that this
+	// process stored or forgot is read from Database rather than ReadDatabase:
+	// as long as a replica may lag. Default: 0, not at all.
+	ReadYourWrites time.Duration
+
+	// ExpiresByState (CELERY_RESULT_EXPIRES_BY_STATE) are expiries of single
+	// states instead of ResultExpires, such as of failures that are to stay
+	// longer. Zero is the default of the state, Never for ever.
+	ExpiresByState map[State]time.Duration
+
+	// UnfinishedExpires (CELERY_RESULT_UNFINISHED_EXPIRES) is how long a record
+	// that is not ready stays after it was last written. Default: 30 days, or
+	// ResultExpires if that is longer. Never: for ever.
+	UnfinishedExpires time.Duration
+
+	// ArgsLimit (CELERY_RESULT_ARGS_LIMIT) is how many bytes of encoded args, and
+	// of kwargs, are kept for programs to read; longer ones leave their size and
+	// hash. What people read is short in any case. Default: 1 MiB. Negative:
+	// nothing is kept.
+	ArgsLimit int
+}
+
+// Defaults of DjangoDBSettings.
+const (
+	DefaultUnfinishedExpires = 30 * 24 * time.Hour
+	DefaultArgsLimit         = 1 << 20
+)
+
+// over lays the fields that are not zero over s.
+func (d *DjangoDBSettings) over(s *DjangoDBSettings) {
+	s.Database = cmp.Or(d.Database, s.Database)
+	s.ReadDatabase = cmp.Or(d.ReadDatabase, s.ReadDatabase)
+	s.ReadYourWrites = cmp.Or(d.ReadYourWrites, s.ReadYourWrites)
+	s.UnfinishedExpires = cmp.Or(d.UnfinishedExpires, s.UnfinishedExpires)
+	s.ArgsLimit = cmp.Or(d.ArgsLimit, s.ArgsLimit)
+	if d.ExpiresByState != nil {
+		s.ExpiresByState = d.ExpiresByState
+	}
 }
 
 // TransportOptions are the result_backend_transport_options that concern more
@@ -237,6 +303,22 @@ func (s *Settings) Expires() time.Duration {
 		return Never
 	}
 	return s.ResultExpires
+}
+
+// ExpiresIn returns the expiry of results of a state in the django-db backend: a
+// duration, or Never.
+func (s *Settings) ExpiresIn(state State) time.Duration {
+	if d := s.DjangoDB.ExpiresByState[state]; d != 0 {
+		return max(d, Never)
+	}
+	general := s.Expires()
+	switch own := s.DjangoDB.UnfinishedExpires; {
+	case state.Ready() || general == Never && own == 0:
+		return general
+	case own != 0:
+		return max(own, Never)
+	}
+	return max(general, DefaultUnfinishedExpires)
 }
 
 // Serializer returns the result serializer in force.
@@ -337,6 +419,7 @@ func (b *BackendSettings) over(s *Settings) {
 	if b.ResultBackendTransportOptions != nil {
 		s.ResultBackendTransportOptions = *b.ResultBackendTransportOptions
 	}
+	b.DjangoDB.over(&s.DjangoDB)
 }
 
 // names lists the keys of m for an error message.

@@ -1,6 +1,9 @@
 package celeryresults
 
 import (
+	"cmp"
+	"errors"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -178,6 +181,9 @@ func (s *Settings) validateDatabases() error {
 func (s *Settings) validateBackends() error {
 	own := *s
 	own.resolve()
+	if err := s.DjangoDB.validate("CELERY_"); err != nil {
+		return err
+	}
 	if err := s.validateBackend("CELERY_RESULT_BACKEND", &own); err != nil {
 		return err
 	}
@@ -188,6 +194,9 @@ func (s *Settings) validateBackends() error {
 			return wrong(setting, "is no name for a backend: it means something already; choose another")
 		case b.Backend == "":
 			return wrong(setting, "needs a BACKEND: a URL, django-cache or django-db")
+		}
+		if err := errors.Join(b.DjangoDB.validate(setting+"."), s.validateFallbacks(setting, name, b.Fallbacks)); err != nil {
+			return err
 		}
 		merged, err := s.Named(name)
 		if err != nil {
@@ -204,7 +213,7 @@ func (s *Settings) validateBackends() error {
 }
 
 // backendAliases are the backends that are no URLs.
-var backendAliases = []string{"django-cache", "django-db", "cache", "disabled"}
+var backendAliases = []string{"django-cache", "django-db", "cache", "disabled", DefaultBackend}
 
 func (s *Settings) validateBackend(setting string, b *Settings) error {
 	backend := b.ResultBackend
@@ -214,19 +223,66 @@ func (s *Settings) validateBackend(setting string, b *Settings) error {
 		}
 		return wrong(setting, "BACKEND %q is the name of another backend; give its URL instead", backend)
 	}
+	if read := b.DjangoDB.ReadDatabase; read != "" {
+		if err := s.validateDatabaseOf(setting, "CELERY_RESULT_READ_DATABASE", read); err != nil {
+			return err
+		}
+	}
 	switch {
 	case backend == "" || backend == "disabled" || strings.Contains(backend, "://"):
 		return nil
 	case backend == "django-cache" || backend == "cache":
 		return b.validateCacheBackend(backend)
 	case backend == "django-db":
-		if _, ok := s.Databases["default"]; !ok {
-			return wrong(setting, "django-db needs a database, and DATABASES has no \"default\" (it has %s)", names(s.Databases))
-		}
-		return nil
+		return s.validateDatabaseOf(setting, "CELERY_RESULT_DATABASE", cmp.Or(b.DjangoDB.Database, DefaultDatabase))
 	}
 	return wrong(setting, "unknown backend %q; use a URL, one of %s, or a name of CELERY_RESULT_BACKENDS (%s)",
 		backend, strings.Join(backendAliases, ", "), names(s.ResultBackends))
+}
+
+// validateDatabaseOf checks that the entry of DATABASES that a backend needs is
+// there.
+func (s *Settings) validateDatabaseOf(setting, by, alias string) error {
+	if _, ok := s.Databases[alias]; !ok {
+		return wrong(setting, "django-db needs a database, and DATABASES has no %q (it has %s); %s chooses another", alias, names(s.Databases), by)
+	}
+	return nil
+}
+
+// validate names the settings with prefix in front.
+func (d *DjangoDBSettings) validate(prefix string) error {
+	switch {
+	case d.ReadYourWrites < 0:
+		return wrong(prefix+"RESULT_READ_YOUR_WRITES", "%s is negative", d.ReadYourWrites)
+	case d.UnfinishedExpires < 0 && d.UnfinishedExpires != Never:
+		return wrong(prefix+"RESULT_UNFINISHED_EXPIRES", "%s is negative; use Never for records that stay", d.UnfinishedExpires)
+	}
+	for _, state := range slices.Sorted(maps.Keys(d.ExpiresByState)) {
+		expires := d.ExpiresByState[state]
+		switch {
+		case state == "":
+			return wrong(prefix+"RESULT_EXPIRES_BY_STATE", "has an empty state")
+		case string(state) != strings.ToUpper(string(state)):
+			return wrong(prefix+"RESULT_EXPIRES_BY_STATE", "%q: states are written in capitals: %s", string(state), strings.ToUpper(string(state)))
+		case expires < 0 && expires != Never:
+			return wrong(prefix+"RESULT_EXPIRES_BY_STATE."+string(state), "%s is negative; use Never for results that stay", expires)
+		}
+	}
+	return nil
+}
+
+// validateFallbacks checks the names of an entry's fallbacks.
+func (s *Settings) validateFallbacks(setting, name string, fallbacks []string) error {
+	for _, fallback := range fallbacks {
+		_, known := s.ResultBackends[fallback]
+		switch {
+		case fallback == name || fallback == DefaultBackend && s.ResultBackend == name:
+			return wrong(setting+".FALLBACKS", "names the backend itself")
+		case !known && fallback != DefaultBackend:
+			return wrong(setting+".FALLBACKS", "unknown backend %q; CELERY_RESULT_BACKENDS has %s, and default is the default one", fallback, names(s.ResultBackends))
+		}
+	}
+	return nil
 }
 
 func (s *Settings) validateCacheBackend(backend string) error {

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"errors"
 	"time"
 
 	"github.com/celeryresults/celeryresults"
@@ -17,6 +18,40 @@ var namedFields = fields[named]{
 	"RESULT_ACCEPT_CONTENT": to(func(b *named) *[]string { return &b.ResultAcceptContent }, list),
 	"RESULT_BACKEND_TRANSPORT_OPTIONS": to(func(b *named) **celeryresults.TransportOptions { return &b.ResultBackendTransportOptions },
 		pointer(transportOptions)),
+	"RESULT_DATABASE":           to(func(b *named) *string { return &b.DjangoDB.Database }, word),
+	"RESULT_READ_DATABASE":      to(func(b *named) *string { return &b.DjangoDB.ReadDatabase }, word),
+	"RESULT_READ_YOUR_WRITES":   to(func(b *named) *time.Duration { return &b.DjangoDB.ReadYourWrites }, span),
+	"RESULT_EXPIRES_BY_STATE":   to(func(b *named) *map[celeryresults.State]time.Duration { return &b.DjangoDB.ExpiresByState }, expiryByState),
+	"RESULT_UNFINISHED_EXPIRES": toNullable(func(b *named) *time.Duration { return &b.DjangoDB.UnfinishedExpires }, expiry),
+	"RESULT_ARGS_LIMIT":         to(func(b *named) *int { return &b.DjangoDB.ArgsLimit }, argsLimit),
+	"FALLBACKS":                 to(func(b *named) *[]string { return &b.Fallbacks }, list),
+}
+
+// expiryByState reads a table from states to expiries.
+func expiryByState(v any) (map[celeryresults.State]time.Duration, error) {
+	byName, err := entries(expiry)(v)
+	if err != nil {
+		return nil, err
+	}
+	byState := make(map[celeryresults.State]time.Duration, len(byName))
+	for name, expires := range byName {
+		byState[celeryresults.State(name)] = expires
+	}
+	return byState, nil
+}
+
+// argsLimit reads a number of bytes, where 0 keeps nothing.
+func argsLimit(v any) (int, error) {
+	n, err := whole(v)
+	switch {
+	case err != nil:
+		return 0, err
+	case n < 0:
+		return 0, errors.New("must not be negative; 0 keeps no args")
+	case n == 0:
+		return -1, nil
+	}
+	return n, nil
 }
 
 // namedBackend reads one entry of CELERY_RESULT_BACKENDS.

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"cmp"
 	"maps"
 
 	"github.com/celeryresults/celeryresults"
@@ -37,7 +38,8 @@ func usedDatabases(s *celeryresults.Settings) map[string]bool {
 	used := make(map[string]bool)
 	for _, b := range allBackends(s) {
 		if b.Backend == "django-db" {
-			used[celeryresults.DefaultCache] = true
+			used[cmp.Or(b.DjangoDB.Database, s.DjangoDB.Database, celeryresults.DefaultDatabase)] = true
+			used[cmp.Or(b.DjangoDB.ReadDatabase, s.DjangoDB.ReadDatabase)] = true
 		}
 	}
 	for _, c := range s.Caches {

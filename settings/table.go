@@ -61,6 +61,13 @@ var table = []setting{
 	{"CELERY_DATABASE_TABLE_SCHEMAS", []string{"DATABASE_TABLE_SCHEMAS"}, to(func(s *root) *map[string]string { return &s.Database.TableSchemas }, tableNames)},
 	{"CELERY_DATABASE_CREATE_TABLES_AT_SETUP", []string{"DATABASE_CREATE_TABLES_AT_SETUP"}, to(func(s *root) **bool { return &s.Database.CreateTablesAtSetup }, pointer(boolean))},
 
+	{"CELERY_RESULT_DATABASE", nil, to(func(s *root) *string { return &s.DjangoDB.Database }, word)},
+	{"CELERY_RESULT_READ_DATABASE", nil, to(func(s *root) *string { return &s.DjangoDB.ReadDatabase }, word)},
+	{"CELERY_RESULT_READ_YOUR_WRITES", nil, to(func(s *root) *time.Duration { return &s.DjangoDB.ReadYourWrites }, span)},
+	{"CELERY_RESULT_EXPIRES_BY_STATE", nil, to(func(s *root) *map[celeryresults.State]time.Duration { return &s.DjangoDB.ExpiresByState }, expiryByState)},
+	{"CELERY_RESULT_UNFINISHED_EXPIRES", nil, toNullable(func(s *root) *time.Duration { return &s.DjangoDB.UnfinishedExpires }, expiry)},
+	{"CELERY_RESULT_ARGS_LIMIT", nil, to(func(s *root) *int { return &s.DjangoDB.ArgsLimit }, argsLimit)},
+
 	{"CELERY_RESULT_BACKENDS", nil, to(func(s *root) *map[string]celeryresults.BackendSettings { return &s.ResultBackends }, entries(namedBackend))},
 	{"CELERY_TASK_BACKENDS", nil, to(func(s *root) *map[string]string { return &s.TaskBackends }, entries(word))},
 	{"CACHES", nil, to(func(s *root) *map[string]cache.Settings { return &s.Caches }, entries(cacheEntry))},

@@ -66,8 +66,7 @@ func (s *Store) count(ctx context.Context) (int, error) {
 
 func (s *Store) dropAll(ctx context.Context, keep []string) error {
 	q := s.dialect.Rebind(`DELETE FROM ` + s.queries.table + ` WHERE ` + notIn(1, len(keep)))
-	_, err := s.exec(ctx, sqldialect.Repeatable, 0, q, anys(keep)...)
-	return err
+	return s.exec(ctx, sqldialect.Repeatable, 0, q, anys(keep)...)
 }
 
 // drop deletes up to most rows that meet the condition, those that expire
@@ -94,7 +93,7 @@ func (s *Store) drop(ctx context.Context, most int, condition string, args ...an
 
 // notIn is the condition that a row's key is none of n parameters from the one
 // numbered first on.
-func notIn(first, n int) string { return `cache_key NOT IN (` + parameters(first, n) + `)` }
+func notIn(first, n int) string { return `cache_key NOT IN (` + sqldialect.Parameters(first, n) + `)` }
 
 func anys(keys []string) []any {
 	args := make([]any, len(keys))

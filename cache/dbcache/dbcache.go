@@ -76,15 +76,13 @@ const maxKey = 255
 // locks are retried for a moment, and so are broken connections where applying
 // a statement twice does no harm: not in Add and CompareAndSwap.
 type Store struct {
-	db      *sql.DB
+	db      *sqldialect.DB
 	owned   bool
 	table   string
 	dialect *sqldialect.Dialect
 	queries queries
 	options Options
 	closed  atomic.Bool
-
-	statements sync.Map // text → *sql.Stmt, of the queries that are kept prepared
 
 	culling sync.Mutex   // held by the writer that counts and culls
 	left    atomic.Int64 // writes until rows are counted next
@@ -145,7 +143,7 @@ func newStore(db *sql.DB, dialect *sqldialect.Dialect, table string, o Options) 
 	if o, err = o.withDefaults(); err != nil {
 		return nil, err
 	}
-	return &Store{db: db, table: table, dialect: dialect, queries: newQueries(dialect, quoted), options: o}, nil
+	return &Store{db: sqldialect.NewDB(db, dialect), table: table, dialect: dialect, queries: newQueries(dialect, quoted), options: o}, nil
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -176,9 +174,9 @@ func (s *Store) Close() error {
 	if s.closed.Swap(true) {
 		return nil
 	}
-	err := s.closeStatements()
+	err := s.db.CloseStatements()
 	if s.owned {
-		err = errors.Join(err, unlessGone(s.db.Close()))
+		err = errors.Join(err, sqldialect.UnlessGone(s.db.Close()))
 	}
 	if err != nil {
 		return fmt.Errorf("dbcache: close: %w", err)
@@ -203,24 +201,18 @@ func (s *Store) expiry(ttl time.Duration) any {
 // not before it.
 func (s *Store) now() any { return s.dialect.Time(s.options.Now()) }
 
-// queries are the statements of a table that have a fixed text, which they
-// also list.
+// queries are the statements of a table that have a fixed text.
 type queries struct {
-	fixed                                            map[string]bool
 	table                                            string
 	get, set, add, swap, touch, delete, clear, count sqldialect.Query
 }
 
 func newQueries(d *sqldialect.Dialect, table string) queries {
-	fixed := map[string]bool{}
 	bind := func(statement string) sqldialect.Query {
-		q := d.Rebind(strings.ReplaceAll(statement, "{table}", table))
-		fixed[q.Text] = true
-		return q
+		return d.Rebind(strings.ReplaceAll(statement, "{table}", table)).Kept()
 	}
 	key := d.SameKey("cache_key", "$1")
 	return queries{
-		fixed: fixed,
 		table: table,
 		get:   bind(`SELECT cache_key, value FROM {table} WHERE cache_key = $1 AND expires >= $2`),
 		set: bind(`INSERT INTO {table} (cache_key, value, expires) VALUES ($1, $2, $3) ` +

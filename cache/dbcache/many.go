@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/bits"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -55,9 +53,9 @@ func (s *Store) getChunk(ctx context.Context, keys []string, found map[string]ca
 		wanted[key] = true
 	}
 	q := s.dialect.Rebind(`SELECT cache_key, value FROM ` + s.queries.table +
-		` WHERE expires >= $1 AND cache_key IN (` + parameters(2, padded(len(keys))) + `)`)
+		` WHERE expires >= $1 AND cache_key IN (` + sqldialect.Parameters(2, sqldialect.Padded(len(keys))) + `)`)
 	return s.run(ctx, sqldialect.Repeatable, func() error {
-		rows, err := s.db.QueryContext(ctx, q.Text, q.Args(withKeys(keys, s.now())...)...)
+		rows, err := s.db.QueryContext(ctx, q.Text, q.Args(sqldialect.PadTo([]any{s.now()}, keys)...)...)
 		if err != nil {
 			return err
 		}
@@ -127,7 +125,7 @@ func (s *Store) setChunk(ctx context.Context, rows []row, size int, ttl time.Dur
 	}
 	q := s.dialect.Rebind(`INSERT INTO ` + s.queries.table + ` (cache_key, value, expires) VALUES ` +
 		strings.Join(tuples, ", ") + ` ` + s.dialect.Upsert("cache_key", "value", "expires"))
-	_, err := s.exec(ctx, sqldialect.Repeatable, size, q, args...)
+	err := s.exec(ctx, sqldialect.Repeatable, size, q, args...)
 	if errors.Is(err, cache.ErrTooLarge) {
 		return errors.Join(err, s.DeleteMany(ctx, keys))
 	}
@@ -144,37 +142,15 @@ func (s *Store) DeleteMany(ctx context.Context, keys []string) error {
 		return fmt.Errorf("dbcache: delete many: %w", err)
 	}
 	for chunk := range slices.Chunk(keys, keysPerStatement) {
-		list := parameters(1, padded(len(chunk)))
+		list := sqldialect.Parameters(1, sqldialect.Padded(len(chunk)))
 		condition := `cache_key IN (` + list + `)`
 		if s.dialect == sqldialect.MySQL { // spare what is equal only by the collation
 			condition += ` AND CAST(cache_key AS BINARY) IN (` + list + `)`
 		}
 		q := s.dialect.Rebind(`DELETE FROM ` + s.queries.table + ` WHERE ` + condition)
-		if _, err := s.exec(ctx, sqldialect.Repeatable, 0, q, withKeys(chunk)...); err != nil {
+		if err := s.exec(ctx, sqldialect.Repeatable, 0, q, sqldialect.PadTo(nil, chunk)...); err != nil {
 			return fmt.Errorf("dbcache: delete many: %w", err)
 		}
 	}
 	return nil
-}
-
-// padded rounds the length of a list up to a power of two, so that few
-// different statements are ever prepared.
-func padded(n int) int { return 1 << bits.Len(uint(n-1)) }
-
-// parameters lists n parameters from the one numbered first on.
-func parameters(first, n int) string {
-	list := make([]string, n)
-	for i := range list {
-		list[i] = "$" + strconv.Itoa(first+i)
-	}
-	return strings.Join(list, ", ")
-}
-
-// withKeys appends the keys to args, the last one again up to the padded
-// length.
-func withKeys(keys []string, args ...any) []any {
-	for i := range padded(len(keys)) {
-		args = append(args, keys[min(i, len(keys)-1)])
-	}
-	return args
 }

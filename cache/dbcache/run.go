@@ -51,110 +51,33 @@ func (s *Store) ready(ctx context.Context) error {
 }
 
 // exec runs a statement that carries size bytes of values.
-func (s *Store) exec(ctx context.Context, mode sqldialect.Mode, size int, q sqldialect.Query, args ...any) (sql.Result, error) {
-	if err := s.checkPacket(ctx, size); err != nil {
-		return nil, err
-	}
-	var result sql.Result
-	err := s.run(ctx, mode, func() error {
-		statement, err := s.statement(ctx, q)
-		if err != nil {
-			return err
-		}
-		result, err = statement.ExecContext(ctx, args...)
-		return err
-	})
-	return result, err
+func (s *Store) exec(ctx context.Context, mode sqldialect.Mode, size int, q sqldialect.Query, args ...any) error {
+	_, err := s.result(ctx, mode, size, q, args...)
+	return err
 }
 
 // affect runs a statement and returns how many rows it affected.
 func (s *Store) affect(ctx context.Context, mode sqldialect.Mode, size int, q sqldialect.Query, args ...any) (int64, error) {
-	result, err := s.exec(ctx, mode, size, q, args...)
+	result, err := s.result(ctx, mode, size, q, args...)
 	if err != nil {
 		return 0, err
 	}
 	return result.RowsAffected()
 }
 
-// queryRow runs a query and scans its only row.
-func (s *Store) queryRow(ctx context.Context, q sqldialect.Query, args []any, dst ...any) error {
-	return s.run(ctx, sqldialect.Repeatable, func() error {
-		statement, err := s.statement(ctx, q)
-		if err != nil {
-			return err
-		}
-		return statement.QueryRowContext(ctx, args...).Scan(dst...)
-	})
-}
-
-// statement is a statement ready to run.
-type statement interface {
-	ExecContext(ctx context.Context, args ...any) (sql.Result, error)
-	QueryRowContext(ctx context.Context, args ...any) *sql.Row
-}
-
-// unprepared is a statement that goes to the database as text.
-type unprepared struct {
-	db *sql.DB
-	q  sqldialect.Query
-}
-
-func (u unprepared) ExecContext(ctx context.Context, args ...any) (sql.Result, error) {
-	return u.db.ExecContext(ctx, u.q.Text, u.q.Args(args...)...)
-}
-
-func (u unprepared) QueryRowContext(ctx context.Context, args ...any) *sql.Row {
-	return u.db.QueryRowContext(ctx, u.q.Text, u.q.Args(args...)...)
-}
-
-// prepared is a statement that the database has parsed.
-type prepared struct {
-	stmt *sql.Stmt
-	q    sqldialect.Query
-}
-
-func (p prepared) ExecContext(ctx context.Context, args ...any) (sql.Result, error) {
-	return p.stmt.ExecContext(ctx, p.q.Args(args...)...)
-}
-
-func (p prepared) QueryRowContext(ctx context.Context, args ...any) *sql.Row {
-	return p.stmt.QueryRowContext(ctx, p.q.Args(args...)...)
-}
-
-// statement returns the statement for a query. The fixed ones are prepared
-// once: SQLite takes longer to parse most of them than to run them, and MySQL
-// some. PostgreSQL's driver does so by itself.
-func (s *Store) statement(ctx context.Context, q sqldialect.Query) (statement, error) {
-	if s.dialect == sqldialect.PostgreSQL || !s.queries.fixed[q.Text] {
-		return unprepared{s.db, q}, nil
-	}
-	if kept, ok := s.statements.Load(q.Text); ok {
-		return prepared{kept.(*sql.Stmt), q}, nil
-	}
-	stmt, err := s.db.PrepareContext(ctx, q.Text)
-	if err != nil {
+func (s *Store) result(ctx context.Context, mode sqldialect.Mode, size int, q sqldialect.Query, args ...any) (sql.Result, error) {
+	if err := s.checkPacket(ctx, size); err != nil {
 		return nil, err
 	}
-	first, there := s.statements.LoadOrStore(q.Text, stmt)
-	if there {
-		defer stmt.Close()
-	}
-	return prepared{first.(*sql.Stmt), q}, nil
+	var result sql.Result
+	err := s.run(ctx, mode, func() (err error) {
+		result, err = s.db.Exec(ctx, q, args...)
+		return err
+	})
+	return result, err
 }
 
-func (s *Store) closeStatements() error {
-	var errs []error
-	for _, statement := range s.statements.Range {
-		errs = append(errs, unlessGone(statement.(*sql.Stmt).Close()))
-	}
-	return errors.Join(errs...)
-}
-
-// unlessGone returns an error of closing something, but not that its connection
-// is gone already.
-func unlessGone(err error) error {
-	if sqldialect.Classify(err) != sqldialect.Other {
-		return nil
-	}
-	return err
+// queryRow runs a query and scans its only row.
+func (s *Store) queryRow(ctx context.Context, q sqldialect.Query, args []any, dst ...any) error {
+	return s.run(ctx, sqldialect.Repeatable, func() error { return s.db.Row(ctx, q, args, dst...) })
 }

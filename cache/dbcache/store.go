@@ -36,7 +36,7 @@ func (s *Store) Set(ctx context.Context, key string, item cache.Item, ttl time.D
 		return fmt.Errorf("dbcache: set: %w", err)
 	}
 	value := encode(item)
-	_, err := s.exec(ctx, sqldialect.Repeatable, len(value), s.queries.set, key, value, s.expiry(ttl))
+	err := s.exec(ctx, sqldialect.Repeatable, len(value), s.queries.set, key, value, s.expiry(ttl))
 	if errors.Is(err, cache.ErrTooLarge) {
 		_, gone := s.Delete(ctx, key)
 		err = errors.Join(err, gone)
@@ -55,7 +55,7 @@ func (s *Store) Add(ctx context.Context, key string, item cache.Item, ttl time.D
 		return false, fmt.Errorf("dbcache: add: %w", err)
 	}
 	value := encode(item)
-	result, err := s.exec(ctx, sqldialect.Once, len(value), s.queries.add, key, value, s.expiry(ttl), s.now())
+	result, err := s.result(ctx, sqldialect.Once, len(value), s.queries.add, key, value, s.expiry(ttl), s.now())
 	if err != nil {
 		return false, failed("add", key, err)
 	}
@@ -143,7 +143,7 @@ func (s *Store) Delete(ctx context.Context, key string) (bool, error) {
 
 // Clear implements [cache.Clearer]: it deletes all rows of the table.
 func (s *Store) Clear(ctx context.Context) error {
-	if _, err := s.exec(ctx, sqldialect.Repeatable, 0, s.queries.clear); err != nil {
+	if err := s.exec(ctx, sqldialect.Repeatable, 0, s.queries.clear); err != nil {
 		return fmt.Errorf("dbcache: clear: %w", err)
 	}
 	return nil

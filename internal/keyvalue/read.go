@@ -8,6 +8,7 @@ import (
 
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/internal/serialization"
+	"github.com/celeryresults/celeryresults/internal/serialization/json"
 	"github.com/celeryresults/celeryresults/python"
 )
 
@@ -33,7 +34,7 @@ func (d Documents) Read(taskID string, data []byte) (*celeryresults.TaskMeta, er
 		return nil, &celeryresults.UnreadableError{ID: taskID, Err: orNoStatus(broken)}
 	}
 	if broken != nil && !r.result {
-		meta.Result = celeryresults.StoredValue(serialization.Value{Codec: unreadable{d.Codec, broken}})
+		meta.Result = celeryresults.StoredValue(Unread(d.Codec, broken))
 	}
 	return meta, nil
 }
@@ -74,7 +75,7 @@ func (d Documents) State(data []byte) celeryresults.State {
 	state := ""
 	for i := range fields {
 		if fields[i].Name == "status" {
-			state = text(fields[i].Value)
+			state = Text(fields[i].Value)
 		}
 	}
 	clear(fields)
@@ -92,19 +93,19 @@ func (r *reader) read(f *serialization.Field) {
 	m := r.meta
 	switch f.Name {
 	case "status":
-		m.State = celeryresults.State(text(f.Value))
+		m.State = celeryresults.State(Text(f.Value))
 	case "result":
 		m.Result, r.result = celeryresults.StoredValue(f.Value), true
 	case "traceback":
-		m.Traceback = text(f.Value)
+		m.Traceback = Text(f.Value)
 	case "children":
-		m.Children = readChildren(f.Value)
+		m.Children = Tuples(f.Value)
 	case "date_done":
 		m.DateDone = instant(f.Value)
 	case "group_id":
-		m.GroupID = text(f.Value)
+		m.GroupID = Text(f.Value)
 	case "parent_id":
-		m.ParentID = text(f.Value)
+		m.ParentID = Text(f.Value)
 	case "task_id": // the caller's id is the one that was asked for
 	default:
 		r.readMore(f)
@@ -115,17 +116,17 @@ func (r *reader) readMore(f *serialization.Field) {
 	m := r.meta
 	switch f.Name {
 	case "name":
-		m.Extended, m.Name = true, text(f.Value)
+		m.Extended, m.Name = true, Text(f.Value)
 	case "args":
 		m.Extended, m.Args = true, celeryresults.StoredValue(f.Value)
 	case "kwargs":
 		m.Extended, m.Kwargs = true, celeryresults.StoredValue(f.Value)
 	case "worker":
-		m.Extended, m.Worker = true, text(f.Value)
+		m.Extended, m.Worker = true, Text(f.Value)
 	case "retries":
-		m.Extended, m.Retries = true, number(f.Value)
+		m.Extended, m.Retries = true, Number(f.Value)
 	case "queue":
-		m.Extended, m.Queue = true, text(f.Value)
+		m.Extended, m.Queue = true, Text(f.Value)
 	default:
 		r.readOurs(f)
 	}
@@ -135,9 +136,9 @@ func (r *reader) readOurs(f *serialization.Field) {
 	m := r.meta
 	switch f.Name {
 	case "root_id":
-		m.RootID = text(f.Value)
+		m.RootID = Text(f.Value)
 	case "periodic_task_name":
-		m.PeriodicTaskName = text(f.Value)
+		m.PeriodicTaskName = Text(f.Value)
 	case "date_created":
 		m.DateCreated = instant(f.Value)
 	case "date_started":
@@ -145,26 +146,28 @@ func (r *reader) readOurs(f *serialization.Field) {
 	case "meta":
 		m.Meta = celeryresults.StoredValue(f.Value)
 	case "stamped_headers":
-		m.StampedHeaders = texts(f.Value)
+		m.StampedHeaders = Texts(f.Value)
 	default:
 		m.Extra = append(m.Extra, celeryresults.Extra{Name: f.Name, Value: celeryresults.StoredValue(f.Value)})
 	}
 }
 
-// text returns a str, and nothing for any other value.
-func text(v serialization.Value) string {
+// Text returns a str, and nothing for any other value.
+func Text(v serialization.Value) string {
 	tree, _ := v.Decode()
 	s, _ := tree.(string)
 	return s
 }
 
-func number(v serialization.Value) int {
+// Number returns an int, and 0 for any other value.
+func Number(v serialization.Value) int {
 	tree, _ := v.Decode()
 	n, _ := tree.(int64)
 	return int(n)
 }
 
-func texts(v serialization.Value) []string {
+// Texts returns the strs of a list.
+func Texts(v serialization.Value) []string {
 	tree, _ := v.Decode()
 	list, _ := items(tree)
 	var out []string
@@ -200,7 +203,8 @@ func parseISO(s string) time.Time {
 	return time.Time{}
 }
 
-func readChildren(v serialization.Value) []celeryresults.ResultTuple {
+// Tuples reads a list of result tuples, nil for None and for anything else.
+func Tuples(v serialization.Value) []celeryresults.ResultTuple {
 	tree, _ := v.Decode()
 	return tuples(tree, 0)
 }
@@ -264,7 +268,20 @@ func (d Documents) ReadGroup(groupID string, data []byte) (celeryresults.ResultT
 		return celeryresults.ResultTuple{}, &celeryresults.UnreadableError{ID: groupID, Err: err}
 	}
 	doc, _ := tree.(map[string]any)
-	group, ok := readTuple(doc["result"], 0)
+	return groupOf(groupID, doc["result"])
+}
+
+// ReadTuple returns the group whose result tuple stands alone.
+func (d Documents) ReadTuple(groupID string, data []byte) (celeryresults.ResultTuple, error) {
+	tree, err := d.Codec.Decode(data)
+	if err != nil {
+		return celeryresults.ResultTuple{}, &celeryresults.UnreadableError{ID: groupID, Err: err}
+	}
+	return groupOf(groupID, tree)
+}
+
+func groupOf(groupID string, tree any) (celeryresults.ResultTuple, error) {
+	group, ok := readTuple(tree, 0)
 	if !ok {
 		return celeryresults.ResultTuple{}, &celeryresults.UnreadableError{ID: groupID, Err: errNoTuple}
 	}
@@ -282,3 +299,22 @@ type unreadable struct {
 }
 
 func (u unreadable) Resolve(serialization.Value) (any, error) { return nil, u.err }
+
+// Whole returns a document as a value that is decoded when asked. The value keeps
+// data.
+func Whole(codec serialization.Codec, data []byte) serialization.Value {
+	if codec != json.Codec { // whose documents are values
+		codec = document{codec}
+	}
+	return serialization.Value{Codec: codec, Data: data}
+}
+
+// Unread stands for a value that can't be decoded, for the reason that err says.
+func Unread(codec serialization.Codec, err error) serialization.Value {
+	return serialization.Value{Codec: unreadable{codec, err}}
+}
+
+// document resolves values that are whole documents.
+type document struct{ serialization.Codec }
+
+func (d document) Resolve(v serialization.Value) (any, error) { return d.Decode(v.Data) }

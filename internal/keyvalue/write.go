@@ -39,15 +39,28 @@ func (d Documents) Append(dst []byte, meta *celeryresults.TaskMeta) ([]byte, err
 	return out, nil
 }
 
+// AppendResult appends the result of meta alone, as stores with columns keep it:
+// in exception states the exception (Backend.encode_result).
+func (d Documents) AppendResult(dst []byte, meta *celeryresults.TaskMeta) ([]byte, error) {
+	out, err := d.Codec.Append(dst, d.result(meta))
+	if err != nil && meta.State.Exception() {
+		out, err = d.Codec.Append(dst, d.exception(safeArgs(d.Codec, failure(meta))))
+	}
+	if err != nil {
+		return dst, fmt.Errorf("celeryresults: encode result of task %q: %w", meta.TaskID, err)
+	}
+	return out, nil
+}
+
 func (d Documents) append(dst []byte, meta *celeryresults.TaskMeta, result any) ([]byte, error) {
-	if err := checkNames(meta.Extra); err != nil {
+	if err := CheckNames(meta.Extra); err != nil {
 		return dst, err
 	}
 	w := writer{doc: make(python.Dict, 0, 20)}
 	w.add("status", string(meta.State))
 	w.add("result", result)
 	w.add("traceback", textOrNone(meta.Traceback))
-	w.add("children", children(meta.Children))
+	w.add("children", Children(meta.Children))
 	w.add("date_done", timeOrNone(meta.DateDone))
 	w.addText("group_id", meta.GroupID)
 	w.addText("parent_id", meta.ParentID)
@@ -57,7 +70,7 @@ func (d Documents) append(dst []byte, meta *celeryresults.TaskMeta, result any) 
 	}
 	for _, extra := range meta.Extra {
 		if extended || !slices.Contains(meta.StampedHeaders, extra.Name) {
-			w.add(extra.Name, unboxed(extra.Value))
+			w.add(extra.Name, Unboxed(extra.Value))
 		}
 	}
 	w.addOurs(meta)
@@ -69,8 +82,8 @@ func (d Documents) append(dst []byte, meta *celeryresults.TaskMeta, result any) 
 // something else.
 var ErrReserved = errors.New("reserved name")
 
-// checkNames refuses what would make a document have a name twice.
-func checkNames(extras []celeryresults.Extra) error {
+// CheckNames refuses what would make a document have a name twice.
+func CheckNames(extras []celeryresults.Extra) error {
 	if len(extras) == 0 {
 		return nil
 	}
@@ -107,8 +120,8 @@ func (w *writer) addText(name, text string) {
 
 func (w *writer) addExtended(meta *celeryresults.TaskMeta) {
 	w.add("name", textOrNone(meta.Name))
-	w.add("args", unboxed(meta.Args))
-	w.add("kwargs", unboxed(meta.Kwargs))
+	w.add("args", Unboxed(meta.Args))
+	w.add("kwargs", Unboxed(meta.Kwargs))
 	w.add("worker", textOrNone(meta.Worker))
 	w.add("retries", meta.Retries)
 	w.add("queue", textOrNone(meta.Queue))
@@ -128,12 +141,12 @@ func (w *writer) addOurs(meta *celeryresults.TaskMeta) {
 		w.add("date_started", timeOrNone(meta.DateStarted))
 	}
 	if !meta.Meta.IsZero() {
-		w.add("meta", unboxed(meta.Meta))
+		w.add("meta", Unboxed(meta.Meta))
 	}
 }
 
-// unboxed returns what a codec takes for the value: a Go value as it is.
-func unboxed(v celeryresults.Value) any {
+// Unboxed returns what a codec takes for the value: a Go value as it is.
+func Unboxed(v celeryresults.Value) any {
 	if stored := v.Stored(); stored.Codec != nil {
 		return stored
 	}
@@ -144,7 +157,7 @@ func unboxed(v celeryresults.Value) any {
 // exception in the form of the serializer (Backend.encode_result).
 func (d Documents) result(meta *celeryresults.TaskMeta) any {
 	if !meta.State.Exception() || d.splices(meta.Result.Stored()) {
-		return unboxed(meta.Result)
+		return Unboxed(meta.Result)
 	}
 	return d.exception(failure(meta))
 }
@@ -251,8 +264,8 @@ func timeOrNone(t time.Time) any {
 	return string(python.AppendISO(make([]byte, 0, 32), t.UTC()))
 }
 
-// children returns the list of result tuples, or None.
-func children(list []celeryresults.ResultTuple) any {
+// Children returns the list of result tuples to encode, or None.
+func Children(list []celeryresults.ResultTuple) any {
 	if list == nil {
 		return nil
 	}
@@ -275,7 +288,20 @@ func tuple(r celeryresults.ResultTuple) any {
 	if r.Parent != nil {
 		parent = tuple(*r.Parent)
 	}
-	return python.Tuple{python.Tuple{r.ID, parent}, children(r.Children)}
+	return python.Tuple{python.Tuple{r.ID, parent}, Children(r.Children)}
+}
+
+// AppendTuple appends a group's result tuple alone, as stores with columns keep
+// it.
+func (d Documents) AppendTuple(dst []byte, group celeryresults.ResultTuple) ([]byte, error) {
+	if group.Children == nil {
+		group.Children = []celeryresults.ResultTuple{}
+	}
+	out, err := d.Codec.Append(dst, tuple(group))
+	if err != nil {
+		return dst, fmt.Errorf("celeryresults: encode group %q: %w", group.ID, err)
+	}
+	return out, nil
 }
 
 // AppendGroup appends the document of a group (KeyValueStoreBackend._save_group).

@@ -142,6 +142,14 @@ type Query struct {
 	Text string
 
 	order []int // the parameter behind each ?, in MySQL
+	keep  bool  // to be kept prepared
+}
+
+// Kept returns the query marked as one of a few that are used all the time: a
+// [DB] keeps it prepared where that is worth it.
+func (q Query) Kept() Query {
+	q.keep = true
+	return q
 }
 
 // Args returns the arguments in the order that Text wants: as often as it names
