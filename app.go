@@ -92,8 +92,8 @@ func (a *App) Bind(pattern string, backend Backend) error {
 // comparePatterns orders patterns by precedence.
 func comparePatterns(x, y string) int {
 	switch {
-	case isPattern(x) != isPattern(y):
-		if isPattern(x) {
+	case IsPattern(x) != IsPattern(y):
+		if IsPattern(x) {
 			return 1
 		}
 		return -1
@@ -103,7 +103,8 @@ func comparePatterns(x, y string) int {
 	return strings.Compare(x, y)
 }
 
-func isPattern(s string) bool { return strings.ContainsAny(s, "*?") }
+// IsPattern reports whether a task name is a pattern; see App.Bind.
+func IsPattern(s string) bool { return strings.ContainsAny(s, "*?") }
 
 // BackendFor returns the backend of the named task.
 func (a *App) BackendFor(task string) Backend {
@@ -111,16 +112,17 @@ func (a *App) BackendFor(task string) Backend {
 	bindings := a.bindings
 	a.mu.RUnlock()
 	for _, b := range bindings {
-		if matches(b.pattern, task) {
+		if Matches(b.pattern, task) {
 			return b.backend
 		}
 	}
 	return a.fallback
 }
 
-// matches reports whether name is what pattern describes, byte by byte. It
+// Matches reports whether a task name is what the pattern describes, as App.Bind
+// takes it, byte by byte. It
 // never tries more than len(pattern) × len(name) steps.
-func matches(pattern, name string) bool {
+func Matches(pattern, name string) bool {
 	star, resume := -1, 0
 	p, n := 0, 0
 	for n < len(name) {

@@ -244,6 +244,10 @@ var (
 	// ErrNoTaskID is returned for an empty task or group id.
 	ErrNoTaskID = errors.New("celeryresults: empty id")
 
+	// ErrBadID is returned, before anything is sent, for an id that the store
+	// can't hold as it is.
+	ErrBadID = errors.New("celeryresults: bad id")
+
 	// ErrNoState is returned by StoreResult for a meta without a State.
 	ErrNoState = errors.New("celeryresults: no state")
 

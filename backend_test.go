@@ -1,6 +1,7 @@
 package celeryresults_test
 
 import (
+	"errors"
 	"path/filepath"
 	"testing"
 	"time"
@@ -14,8 +15,10 @@ import (
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/backends"
 	"github.com/celeryresults/celeryresults/backends/backendtest"
+	"github.com/celeryresults/celeryresults/backends/dbbackend"
 	"github.com/celeryresults/celeryresults/cache"
 	"github.com/celeryresults/celeryresults/cache/dbcache"
+	"github.com/celeryresults/celeryresults/internal/sqldialect"
 	"github.com/celeryresults/celeryresults/internal/testserver"
 	"github.com/celeryresults/celeryresults/settings"
 )
@@ -93,6 +96,29 @@ func testDBCache(t *testing.T, d cache.Database) {
 	require.NoError(t, store.Close())
 	s := djangoCache(c, map[string]cache.Database{"default": d})
 	backendtest.Run(t, backendtest.Harness{Open: opener(s), ShortestExpiry: time.Second})
+}
+
+// The tables of django-celery-results, made by ourselves.
+
+func TestSQLiteTables(t *testing.T) {
+	testTables(t, cache.Database{Engine: "sqlite3", Name: filepath.Join(t.TempDir(), "results.sqlite3")})
+}
+
+func TestPostgreSQLTables(t *testing.T) {
+	testTables(t, cache.Database{URL: testserver.Postgres(t)})
+}
+
+func TestMySQLTables(t *testing.T) {
+	testTables(t, cache.Database{URL: testserver.MySQL(t)})
+}
+
+func testTables(t *testing.T, d cache.Database) {
+	db, dialect, err := sqldialect.Open(d)
+	require.NoError(t, err)
+	_, err = dbbackend.Migrate(t.Context(), db, dbbackend.MigrateOptions{Engine: dialect.Name()})
+	require.NoError(t, errors.Join(err, db.Close()))
+	s := celeryresults.Settings{ResultBackend: "django-db", Databases: map[string]cache.Database{"default": d}}
+	backendtest.Run(t, backendtest.Harness{Open: opener(s), ShortestExpiry: 50 * time.Millisecond})
 }
 
 // Celery's own cache backend.

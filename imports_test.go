@@ -76,6 +76,7 @@ var layers = []struct {
 	{"internal/inflight", nil},
 	{"internal/merge", nil},
 	{"internal/sqldialect", []string{"cache"}},
+	{"internal/resultschema", []string{"internal/sqldialect"}},
 	{"internal/testserver", []string{"internal/testserver"}},
 	{"cache/caches", []string{"cache", "internal"}},
 	{"cache/cachetest", []string{"cache", "python"}},
@@ -85,10 +86,11 @@ var layers = []struct {
 	{"internal/keyvalue", []string{".", "python", "internal/serialization"}},
 	{"settings", []string{".", "cache"}},
 	{"backends/backendtest", []string{".", "cache", "python"}},
-	{"backends/", []string{".", "cache", "internal"}},
+	{"backends/", []string{".", "cache", "internal", "python"}},
 	{"backends", []string{".", "cache", "backends", "internal"}},
 	{"cmd/", []string{""}},
 	{"examples/", []string{""}},
+	{"interop", nil},
 }
 
 func TestImportsPointDownwards(t *testing.T) {

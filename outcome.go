@@ -52,7 +52,7 @@ func (e *StoreError) Unwrap() error { return e.Err }
 
 // before are the errors of stores that nothing was sent for, or that changed
 // nothing.
-var before = []error{ErrNoTaskID, ErrNoState, cache.ErrBadKey, cache.ErrTooLarge}
+var before = []error{ErrNoTaskID, ErrBadID, ErrNoState, cache.ErrBadKey, cache.ErrTooLarge}
 
 // OutcomeOf returns what an error of StoreResult says of the result. Nil is
 // OutcomeStored. An error that does not tell is OutcomeUnknown.

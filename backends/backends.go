@@ -9,6 +9,7 @@ import (
 
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/backends/cachebackend"
+	"github.com/celeryresults/celeryresults/backends/dbbackend"
 	"github.com/celeryresults/celeryresults/cache"
 	"github.com/celeryresults/celeryresults/cache/caches"
 	"github.com/celeryresults/celeryresults/cache/locmem"
@@ -74,7 +75,7 @@ func OpenBackend(s celeryresults.Settings, name string) (celeryresults.Backend, 
 	}
 	open, ok := openers[scheme]
 	if !ok {
-		return nil, fmt.Errorf("%w %q; supported are django-cache (also for redis: make it an entry of CACHES), cache+memcached://, cache+memory:// and disabled",
+		return nil, fmt.Errorf("%w %q; supported are django-db, django-cache (also for redis: make it an entry of CACHES), cache+memcached://, cache+memory:// and disabled",
 			ErrUnsupported, celeryresults.MaskURL(s.ResultBackend))
 	}
 	b, err := open(s)
@@ -88,8 +89,13 @@ func OpenBackend(s celeryresults.Settings, name string) (celeryresults.Backend, 
 var openers = map[string]func(celeryresults.Settings) (celeryresults.Backend, error){
 	"disabled":     openDisabled,
 	"django-cache": openDjangoCache,
+	"django-db":    openDjangoDB,
 	"cache":        openCeleryCache,
 }
+
+// openDjangoDB opens django-celery-results' tables: django-db with DATABASES, or
+// django-db+postgresql://user:password@host/name and the like.
+func openDjangoDB(s celeryresults.Settings) (celeryresults.Backend, error) { return dbbackend.Open(s) }
 
 func openDjangoCache(s celeryresults.Settings) (celeryresults.Backend, error) {
 	if strings.Contains(s.CacheBackend, "://") {

@@ -270,7 +270,7 @@ func progress(t *testing.T, h Harness) {
 }
 
 func dateDone(t *testing.T, h Harness) {
-	b := open(t, h, celeryresults.Settings{})
+	b := open(t, h, celeryresults.Settings{ResultExpires: celeryresults.Never}) // the time is long ago
 	id := newID("date")
 	meta := done(id, 1)
 	meta.DateDone = time.Date(2026, 11, 21, 10, 0, 0, 123456000, time.FixedZone("", 2*3600))

@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/backends"
+	"github.com/celeryresults/celeryresults/backends/dbbackend"
 	"github.com/celeryresults/celeryresults/python"
 )
 
@@ -104,6 +106,18 @@ type finding struct {
 	text       string
 	store, get time.Duration // round trips
 	err        error
+	missing    []string // columns and tables of django-db
+}
+
+// remedy returns the command that makes what is missing.
+func (f finding) remedy() string {
+	switch {
+	case len(f.missing) == 0:
+		return ""
+	case !errors.Is(f.err, dbbackend.ErrNoTable) && strings.Contains(strings.Join(f.missing, ""), "."):
+		return "celery-results migrate --alter"
+	}
+	return "celery-results migrate"
 }
 
 // tryBackend opens the backend and tries it with a probe that expires soon.
@@ -125,9 +139,33 @@ func tryBackend(ctx context.Context, s celeryresults.Settings) finding {
 	f.store, f.get = p.stored, p.got
 	if f.err != nil {
 		f.text = "failed: " + reason(f.err)
-		_ = backend.Forget(context.WithoutCancel(ctx), p.id) // it expires in any case
+		forget(ctx, backend, p.id)
 	}
+	f.look(ctx, backend)
 	return f
+}
+
+// forget takes away what a broken-off check may have left. It expires in any
+// case.
+func forget(ctx context.Context, backend celeryresults.Backend, id string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_ = backend.Forget(ctx, id)
+}
+
+// look notes what the tables of a backend lack, if it has some.
+func (f *finding) look(ctx context.Context, backend celeryresults.Backend) {
+	tables, ok := as[interface {
+		MissingColumns(ctx context.Context) ([]string, error)
+	}](backend)
+	if !ok || ctx.Err() != nil {
+		return
+	}
+	missing, err := tables.MissingColumns(ctx)
+	if f.missing = missing; err != nil && f.err == nil {
+		f.err = fmt.Errorf("look at the tables: %w", err)
+		f.text = "failed: " + reason(f.err)
+	}
 }
 
 // probe is a record that check stores, reads and deletes.
@@ -211,7 +249,8 @@ func (c *cli) printCheck(d celeryresults.Description, f finding) error {
 		took = fmt.Sprintf("store %s, get %s", f.store.Round(time.Microsecond), f.get.Round(time.Microsecond))
 	}
 	var rows []row
-	for _, r := range append(d.Rows(), [2]string{"probe", f.text}, [2]string{"took", took}) {
+	for _, r := range append(d.Rows(), [2]string{"probe", f.text}, [2]string{"took", took},
+		[2]string{"missing", strings.Join(f.missing, "\n")}, [2]string{"remedy", f.remedy()}) {
 		if r[1] != "" {
 			rows = append(rows, row{r[0], r[1]})
 		}
@@ -220,11 +259,16 @@ func (c *cli) printCheck(d celeryresults.Description, f finding) error {
 }
 
 func checkObject(d celeryresults.Description, f finding) python.Dict {
+	missing := make([]any, len(f.missing))
+	for i, name := range f.missing {
+		missing[i] = name
+	}
 	return python.Dict{
 		{Key: "name", Value: d.Name}, {Key: "backend", Value: d.Backend}, {Key: "store", Value: d.Store},
 		{Key: "key", Value: d.Key}, {Key: "expires", Value: d.Expires}, {Key: "holds", Value: d.Holds}, {Key: "serializer", Value: d.Serializer},
 		{Key: "extended", Value: d.Extended}, {Key: "compatible", Value: d.Compatible},
 		{Key: "ok", Value: f.err == nil}, {Key: "probe", Value: f.text},
 		{Key: "store_seconds", Value: f.store.Seconds()}, {Key: "get_seconds", Value: f.get.Seconds()},
+		{Key: "missing", Value: missing}, {Key: "remedy", Value: textOrNone(f.remedy())},
 	}
 }

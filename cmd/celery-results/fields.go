@@ -25,8 +25,11 @@ var setters = map[string]setter{
 	"children":           setChildren,
 	"date_done":          instant(func(m *celeryresults.TaskMeta) *time.Time { return &m.DateDone }),
 	"name":               extended(text(func(m *celeryresults.TaskMeta) *string { return &m.Name })),
-	"args":               extended(value(func(m *celeryresults.TaskMeta) *celeryresults.Value { return &m.Args })),
-	"kwargs":             extended(value(func(m *celeryresults.TaskMeta) *celeryresults.Value { return &m.Kwargs })),
+	"task_name":          setTaskName,
+	"task_args":          text(func(m *celeryresults.TaskMeta) *string { return &rowOf(m).Args }),
+	"task_kwargs":        text(func(m *celeryresults.TaskMeta) *string { return &rowOf(m).Kwargs }),
+	"args":               extended(argument(func(m *celeryresults.TaskMeta) *celeryresults.Value { return &m.Args })),
+	"kwargs":             extended(argument(func(m *celeryresults.TaskMeta) *celeryresults.Value { return &m.Kwargs })),
 	"worker":             extended(text(func(m *celeryresults.TaskMeta) *string { return &m.Worker })),
 	"retries":            extended(setRetries),
 	"queue":              extended(text(func(m *celeryresults.TaskMeta) *string { return &m.Queue })),
@@ -68,7 +71,8 @@ func parseFields(fields map[string]any) (*celeryresults.TaskMeta, error) {
 }
 
 // complete sets what depends on several fields: the exception of an exception
-// state, and the time of a final one.
+// state, and the time of a final one. Of others a table keeps when they were
+// written.
 func complete(m *celeryresults.TaskMeta, fields map[string]any) error {
 	if m.State.Exception() {
 		failure, err := exception(fields["result"])
@@ -77,8 +81,12 @@ func complete(m *celeryresults.TaskMeta, fields map[string]any) error {
 		}
 		m.Result = celeryresults.NewValue(failure)
 	}
-	if _, given := fields["date_done"]; !given && m.State.Ready() {
+	_, given := fields["date_done"]
+	switch {
+	case !given && m.State.Ready():
 		m.DateDone = time.Now().UTC().Truncate(time.Microsecond)
+	case !m.DateDone.IsZero() && !m.State.Ready():
+		rowOf(m).Updated, m.DateDone = m.DateDone, time.Time{}
 	}
 	return nil
 }
@@ -131,6 +139,16 @@ func value(field func(*celeryresults.TaskMeta) *celeryresults.Value) setter {
 	}
 }
 
+// argument is value for what has no value when it is null.
+func argument(field func(*celeryresults.TaskMeta) *celeryresults.Value) setter {
+	return func(m *celeryresults.TaskMeta, v any) error {
+		if v == nil {
+			return nil
+		}
+		return value(field)(m, v)
+	}
+}
+
 // instant sets a time; null is zero.
 func instant(field func(*celeryresults.TaskMeta) *time.Time) setter {
 	return func(m *celeryresults.TaskMeta, value any) error {
@@ -138,6 +156,29 @@ func instant(field func(*celeryresults.TaskMeta) *time.Time) setter {
 		*field(m) = t
 		return err
 	}
+}
+
+// rowOf returns what only a table keeps of the record.
+func rowOf(m *celeryresults.TaskMeta) *celeryresults.Row {
+	if m.Row == nil {
+		m.Row = new(celeryresults.Row)
+	}
+	return m.Row
+}
+
+// setTaskName sets the name, which a table prints as name, too.
+func setTaskName(m *celeryresults.TaskMeta, value any) error {
+	name, ok := value.(string)
+	switch {
+	case value == nil:
+		return nil
+	case !ok:
+		return errNotText
+	case m.Name != "" && m.Name != name:
+		return fmt.Errorf("%q is not the name, %q", name, m.Name)
+	}
+	m.Extended, m.Name = true, name
+	return nil
 }
 
 // extended notes that the fields of result_extended are there.

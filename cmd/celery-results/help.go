@@ -107,11 +107,13 @@ const groupExample = `  celery-results group save GROUP ID1 ID2 ID3
 const checkHelp = `Describes the default backend and every named one, and tries each: it stores a
 probe under a random id, reads it back, makes sure that a late STARTED is refused,
 deletes the probe, and prints what it found and how long it took. Should the
-check be interrupted, the probe expires within a minute.
+check be interrupted, the probe expires within a minute. For django-db it names the
+columns and tables that are absent, and the command that makes them: without them
+results are kept all the same, but lists, labels and chords may lack something.
 
 The exit status is 0 when every backend works, 6 when one can't be reached, 2
-when the settings are wrong, and 1 when one keeps something else than was stored.
---backend limits the check to one backend.`
+when the settings are wrong or a table is missing, and 1 when one keeps something
+else than was stored. --backend limits the check to one backend.`
 
 const checkExample = `  celery-results check --settings settings.toml
   celery-results check --backend archive --format json`

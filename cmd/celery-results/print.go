@@ -98,3 +98,11 @@ func escape(s string) string {
 	}
 	return b.String()
 }
+
+// textOrNone is null for an empty text.
+func textOrNone(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}

@@ -112,3 +112,25 @@ func TestCommandOverEveryStore(t *testing.T) {
 		})
 	}
 }
+
+// The same scripts hold over the tables of every database, each in a fresh one.
+func TestCommandOverTables(t *testing.T) {
+	for name, fresh := range databases {
+		t.Run(name, func(t *testing.T) {
+			testscript.Run(t, testscript.Params{
+				Dir: "testdata/tables", Cmds: commands,
+				Condition: func(cond string) (bool, error) { return cond == strings.ToLower(name), nil },
+				Setup: func(env *testscript.Env) error {
+					env.Setenv("CELERY_RESULTS_SETTINGS", filepath.Join(env.WorkDir, "settings.json"))
+					env.Setenv("LONG", strings.Repeat("x", 300))
+					return expandSettings(env, map[string]string{"URL": fresh(env.T().(testing.TB)), "WORK": env.WorkDir})
+				},
+			})
+		})
+	}
+}
+
+// databases make a fresh database and return its URL.
+var databases = map[string]func(testing.TB) string{
+	"SQLite": newSQLite, "PostgreSQL": testserver.Postgres, "MySQL": testserver.MySQL,
+}

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/go-sql-driver/mysql"
 	"github.com/spf13/cobra"
 
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/backends"
+	"github.com/celeryresults/celeryresults/backends/dbbackend"
 	"github.com/celeryresults/celeryresults/cache"
 	"github.com/celeryresults/celeryresults/internal/keyvalue"
 	"github.com/celeryresults/celeryresults/internal/serialization"
@@ -59,9 +61,12 @@ var statuses = []struct {
 }{
 	{celeryresults.ErrRefused, statusRefused},
 	{celeryresults.ErrUnknownGroup, statusUnknown},
+	{dbbackend.ErrUnknownChord, statusUnknown},
+	{dbbackend.ErrNoTable, statusUsage},
 	{celeryresults.ErrSettings, statusUsage},
 	{celeryresults.ErrUnknownBackend, statusUsage},
 	{celeryresults.ErrNoTaskID, statusUsage},
+	{celeryresults.ErrBadID, statusUsage},
 	{celeryresults.ErrNoState, statusUsage},
 	{keyvalue.ErrReserved, statusUsage},
 	{backends.ErrDisabled, statusUsage},
@@ -90,8 +95,29 @@ func statusOf(err error) int {
 			return row.status
 		}
 	}
+	if isData(err) {
+		return statusUsage
+	}
 	return statusUnreachable
 }
+
+// isData reports whether a database refused a value: SQL's class 22, or what
+// MySQL says of a text that a column's character set does not have.
+func isData(err error) bool {
+	if e, ok := errors.AsType[*mysql.MySQLError](err); ok {
+		return string(e.SQLState[:2]) == dataException || e.Number == mysqlIncorrectValue
+	}
+	e, ok := errors.AsType[interface {
+		error
+		SQLState() string
+	}](err)
+	return ok && strings.HasPrefix(e.SQLState(), dataException)
+}
+
+const (
+	dataException       = "22"
+	mysqlIncorrectValue = 1366
+)
 
 // raise makes status the exit status unless a higher one stands.
 func (c *cli) raise(status int) { c.status = max(c.status, status) }
@@ -102,14 +128,32 @@ func (c *cli) report(what string, err error) {
 	if err == nil {
 		return
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, e := range joined.Unwrap() {
+	if list := joined(err); list != nil {
+		for _, e := range list {
 			c.report(what, e)
 		}
 		return
 	}
 	c.raise(statusOf(err))
 	c.say(what, err)
+}
+
+// joined returns the errors of errors.Join, whose text is theirs in lines, and
+// nil for an error that merely wraps several.
+func joined(err error) []error {
+	several, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // only the outermost is meant
+	if !ok {
+		return nil
+	}
+	list := several.Unwrap()
+	lines := make([]string, len(list))
+	for i, e := range list {
+		lines[i] = e.Error()
+	}
+	if strings.Join(lines, "\n") != err.Error() {
+		return nil
+	}
+	return list
 }
 
 // say writes err as one line to standard error.

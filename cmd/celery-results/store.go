@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/backends/dbbackend"
 	"github.com/celeryresults/celeryresults/internal/serialization/json"
 	"github.com/celeryresults/celeryresults/python"
 )
@@ -191,7 +192,7 @@ func (c *cli) storeLines(ctx context.Context, options []celeryresults.StoreOptio
 		case !errors.Is(err, errLongLine):
 			return err
 		}
-		if err != nil && statusOf(err) == statusUnreachable {
+		if err != nil && (statusOf(err) == statusUnreachable || errors.Is(err, dbbackend.ErrNoTable)) {
 			return fmt.Errorf("line %d: %w: stopped here", lines.number, err)
 		}
 		c.report(fmt.Sprintf("line %d", lines.number), err)

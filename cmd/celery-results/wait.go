@@ -34,24 +34,53 @@ func (c *cli) waitCommand() *cobra.Command {
 
 var errNoTimeout = errors.New("is no time to wait; use 30s, 1h30m or a number of seconds, and nothing for no limit")
 
-// parseTimeout reads a positive Go duration or number of seconds. Empty is no
-// limit, which is zero.
+// parseTimeout reads how long to wait. Empty is no limit, which is zero.
 func parseTimeout(s string) (time.Duration, error) {
 	if s == "" {
 		return 0, nil
 	}
-	d, err := time.ParseDuration(s)
-	if err != nil {
-		seconds, err := strconv.ParseFloat(s, 64)
-		if err != nil || !(seconds < math.MaxInt64/1e9) {
-			return 0, errNoTimeout
-		}
-		d = time.Duration(seconds * 1e9)
-	}
-	if d <= 0 {
+	d, ok := parseSpan(s)
+	if !ok {
 		return 0, errNoTimeout
 	}
 	return d, nil
+}
+
+// parseSpan reads a duration that is more than nothing: a number of seconds, or
+// what Go writes, with weeks and days in front if there are some, as in 1w2d12h.
+func parseSpan(s string) (d time.Duration, ok bool) {
+	if d, ok = times(s, time.Second); ok {
+		return d, d > 0
+	}
+	for _, unit := range []struct {
+		name string
+		is   time.Duration
+	}{{"w", 7 * 24 * time.Hour}, {"d", 24 * time.Hour}} {
+		number, rest, found := strings.Cut(s, unit.name)
+		if !found {
+			continue
+		}
+		part, ok := times(number, unit.is)
+		if !ok {
+			return 0, false
+		}
+		d, s = d+part, rest
+	}
+	if s != "" {
+		rest, err := time.ParseDuration(s)
+		if err != nil || rest < 0 {
+			return 0, false
+		}
+		d += rest
+	}
+	return d, d > 0
+}
+
+// times returns so many units as a number says, if that is a duration.
+func times(number string, unit time.Duration) (time.Duration, bool) {
+	n, err := strconv.ParseFloat(number, 64)
+	n *= float64(unit)
+	return time.Duration(n), err == nil && n >= 0 && n < math.MaxInt64/2 // so that sums fit
 }
 
 // wait prints the results as they become ready. A limit of zero is none.

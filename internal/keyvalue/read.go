@@ -318,3 +318,8 @@ func Unread(codec serialization.Codec, err error) serialization.Value {
 type document struct{ serialization.Codec }
 
 func (d document) Resolve(v serialization.Value) (any, error) { return d.Decode(v.Data) }
+
+// TuplesOf reads what JSON wrote, nil for anything else.
+func TuplesOf(data []byte) []celeryresults.ResultTuple {
+	return Tuples(serialization.Value{Codec: json.Codec, Data: data})
+}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/internal/serialization"
+	"github.com/celeryresults/celeryresults/internal/serialization/json"
 	"github.com/celeryresults/celeryresults/internal/serialization/pickle"
 	"github.com/celeryresults/celeryresults/python"
 )
@@ -314,4 +315,10 @@ func (d Documents) AppendGroup(dst []byte, group celeryresults.ResultTuple) ([]b
 		return dst, fmt.Errorf("celeryresults: encode group %q: %w", group.ID, err)
 	}
 	return out, nil
+}
+
+// JSON returns result tuples as Python's json.dumps does, whatever the
+// serializer.
+func JSON(list []celeryresults.ResultTuple) ([]byte, error) {
+	return json.Codec.Append(nil, Children(list))
 }

@@ -9,8 +9,9 @@ import (
 	"sync"
 )
 
-// inFlight is how many requests or batches are under way before callers queue.
-const inFlight = 2
+// usualInFlight is how many requests or batches are under way before callers
+// queue.
+const usualInFlight = 2
 
 // Group merges requests of type R, whose answers are of type V. Make one with
 // New. It is safe for concurrent use and has a goroutine only while a batch is
@@ -19,6 +20,7 @@ type Group[R, V any] struct {
 	one    func(ctx context.Context, request R) (V, error)
 	many   func(ctx context.Context, requests []R) ([]V, error)
 	repeat bool
+	most   int // requests and batches under way
 
 	mu     sync.Mutex
 	active int          // requests and batches under way; guarded by mu
@@ -30,8 +32,12 @@ type Group[R, V any] struct {
 // their requests again, one by one: its error is nobody's answer. Without, it is
 // the answer of all of them, as it must be for requests that may have happened.
 func New[R, V any](one func(context.Context, R) (V, error), many func(context.Context, []R) ([]V, error), repeat bool) *Group[R, V] {
-	return &Group[R, V]{one: one, many: many, repeat: repeat}
+	return &Group[R, V]{one: one, many: many, repeat: repeat, most: usualInFlight}
 }
+
+// InFlight sets how many requests and batches are under way before callers
+// queue, instead of two. Call it before the first Do.
+func (g *Group[R, V]) InFlight(most int) { g.most = most }
 
 // batch is the requests of several callers.
 type batch[R, V any] struct {
@@ -73,7 +79,7 @@ func (g *Group[R, V]) Do(ctx context.Context, request R) (V, error) {
 func (g *Group[R, V]) join(request R) (*batch[R, V], int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.active < inFlight {
+	if g.active < g.most {
 		g.active++
 		return nil, 0
 	}

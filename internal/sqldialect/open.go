@@ -193,7 +193,7 @@ func postgresSource(database cache.Database) (string, error) {
 	} else {
 		source.Host = address(database.Host, database.Port)
 	}
-	source.RawQuery = parameters.Encode()
+	source.RawQuery = strings.ReplaceAll(parameters.Encode(), "+", "%20") // pgx keeps a plus sign as it is
 	return source.String(), nil
 }
 

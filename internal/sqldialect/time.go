@@ -11,8 +11,10 @@ import (
 // to it when they are bound.
 const Precision = time.Microsecond
 
-// djangoTime is how Django writes a time as text: no fraction when it is zero.
-const djangoTime = "2006-01-02 15:04:05.999999"
+// djangoTime is how Django writes a time as text, which is how Python prints it:
+// a fraction has six digits, and is left out when it is zero. One spelling for
+// each time lets SQLite compare and sort them.
+const djangoTime = "2006-01-02 15:04:05.000000"
 
 // Time returns a time as a parameter for Django's columns: for timestamptz in
 // PostgreSQL the time in UTC, for datetime(6) in MySQL and SQLite's text its
@@ -22,6 +24,9 @@ func (d *Dialect) Time(t time.Time) any {
 	t = t.UTC().Truncate(Precision)
 	if d == PostgreSQL {
 		return t
+	}
+	if t.Nanosecond() == 0 {
+		return t.Format(time.DateTime)
 	}
 	return t.Format(djangoTime)
 }

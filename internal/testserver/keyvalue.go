@@ -47,23 +47,9 @@ func private(t testing.TB, service *Service, start func() (*Server, error)) *Ser
 	return server
 }
 
-func startSharedRedis() (*Server, error) {
-	server, err := startRedis(nil)
-	if err != nil {
-		return nil, err
-	}
-	server.url = "redis://" + server.addr
-	return server, nil
-}
+func startSharedRedis() (*Server, error) { return startRedis(nil) }
 
-func startSharedMemcached() (*Server, error) {
-	server, err := startMemcached(nil)
-	if err != nil {
-		return nil, err
-	}
-	server.url = server.addr
-	return server, nil
-}
+func startSharedMemcached() (*Server, error) { return startMemcached(nil) }
 
 func startRedis(args []string) (*Server, error) {
 	path, err := find(nil, "redis-server", "valkey-server")
@@ -75,7 +61,7 @@ func startRedis(args []string) (*Server, error) {
 		defaults := []string{"--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no", "--dir", dir}
 		return program{
 			path: path, dir: dir, addr: net.JoinHostPort("127.0.0.1", port), args: withPort(defaults, args, port),
-			probe: answers("PING\r\n", "-LOADING"), stop: syscall.SIGTERM,
+			url: "redis://" + net.JoinHostPort("127.0.0.1", port), probe: answers("PING\r\n", "-LOADING"), stop: syscall.SIGTERM,
 		}, err
 	})
 }
@@ -93,7 +79,7 @@ func startMemcached(args []string) (*Server, error) {
 		}
 		return program{
 			path: path, dir: dir, addr: memcachedAddr(args, port), args: withPort(defaults, args, port),
-			probe: answers("version\r\n", ""), stop: syscall.SIGKILL,
+			url: memcachedAddr(args, port), probe: answers("version\r\n", ""), stop: syscall.SIGKILL,
 		}, err
 	})
 }

@@ -26,7 +26,6 @@ const (
 // Server is a server process on a port of the loopback interface. Its methods
 // are safe for concurrent use.
 type Server struct {
-	url string
 	program
 
 	mu      sync.Mutex
@@ -38,6 +37,7 @@ type program struct {
 	path    string
 	dir     string                  // its own folder, removed at the end
 	addr    string                  // host:port, or the path of a unix socket
+	url     string                  // as in the service's environment variable
 	args    []string                // with the port in place
 	account *user.User              // to run as; nil is the current user
 	probe   func(addr string) error // nil error: ready to serve
@@ -46,6 +46,11 @@ type program struct {
 
 // Addr returns the host and port, or the path of the unix socket.
 func (s *Server) Addr() string { return s.addr }
+
+// URL returns the server's address in the form of its service's environment
+// variable, such as redis://host:port, without what arguments of the test add
+// to it (a password, TLS).
+func (s *Server) URL() string { return s.url }
 
 // Stop ends the process and waits for it. Stopping twice does nothing.
 func (s *Server) Stop() {
@@ -58,7 +63,8 @@ func (s *Server) Stop() {
 }
 
 // Restart stops the process if it runs, starts it again on the same port and
-// waits until it serves. What it held in memory is gone.
+// waits until it serves. What it held in memory is gone, what it has on disk
+// stays.
 func (s *Server) Restart() error {
 	s.Stop()
 	s.mu.Lock()

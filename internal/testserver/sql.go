@@ -21,7 +21,44 @@ import (
 
 const statementTimeout = 15 * time.Second
 
-func startPostgres() (*Server, error) {
+// StartPostgres starts a PostgreSQL server for this test alone and stops it
+// when the test ends. The settings, as in "max_connections=20", follow ours
+// and win over them. Its URL names an empty database.
+//
+// Stop is an immediate shutdown. What was committed in the last second may be
+// gone after Restart, unless the settings say otherwise:
+//
+//	StartPostgres(t, "fsync=on", "synchronous_commit=on", "full_page_writes=on")
+//
+// Without the program the test is
+// skipped as with Postgres.
+func StartPostgres(t testing.TB, settings ...string) *Server {
+	t.Helper()
+	return private(t, postgresService, func() (*Server, error) { return startPostgres(settings) })
+}
+
+// StartMySQL starts a MariaDB or MySQL server for this test alone and stops it
+// when the test ends. The arguments, as in "--max-connections=20", follow ours
+// and win over them; "{port}" in them is the server's port. Its URL names an
+// empty database, and its account may do everything.
+//
+// Stop kills it. What was committed in the last second may be gone after
+// Restart, unless the arguments say otherwise:
+//
+//	StartMySQL(t, "--innodb-flush-log-at-trx-commit=1", "--innodb-doublewrite=1")
+//
+// Without the program the test is
+// skipped as with MySQL.
+func StartMySQL(t testing.TB, args ...string) *Server {
+	t.Helper()
+	return private(t, mysqlService, func() (*Server, error) { return startMySQL(args) })
+}
+
+func startSharedPostgres() (*Server, error) { return startPostgres(nil) }
+
+func startSharedMySQL() (*Server, error) { return startMySQL(nil) }
+
+func startPostgres(settings []string) (*Server, error) {
 	path, err := find([]string{"/usr/lib/postgresql/*/bin", "/usr/local/pgsql/bin"}, "postgres")
 	if err != nil {
 		return nil, err
@@ -33,40 +70,36 @@ func startPostgres() (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	server, err := startServer(func(port string) (program, error) {
+	return startServer(func(port string) (program, error) {
 		dir, err := newFolder(account)
 		if err != nil {
 			return program{}, err
 		}
-		p := program{path: path, dir: dir, addr: net.JoinHostPort("127.0.0.1", port), account: account,
-			args: postgresArgs(port), stop: syscall.SIGQUIT}
-		p.probe = func(string) error { return execPostgres(postgresURL(p.addr), "select 1") }
+		addr := net.JoinHostPort("127.0.0.1", port)
+		p := program{path: path, dir: dir, addr: addr, url: postgresURL(addr), account: account,
+			args: postgresArgs(port, settings), stop: syscall.SIGQUIT}
+		p.probe = func(string) error { return execPostgres(p.url, "select 1") }
 		return initialised(p, filepath.Join(filepath.Dir(path), "initdb"), "--pgdata=data", "--username=postgres",
 			"--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions")
 	})
-	if err != nil {
-		return nil, err
-	}
-	server.url = postgresURL(server.addr)
-	return server, nil
 }
 
 func postgresURL(addr string) string {
 	return "postgres://postgres@" + addr + "/postgres?sslmode=disable"
 }
 
-func postgresArgs(port string) []string {
+func postgresArgs(port string, settings []string) []string {
 	args := []string{"-D", "data", "-p", port}
-	for _, setting := range []string{
+	for _, setting := range append([]string{
 		"listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=300",
 		"fsync=off", "synchronous_commit=off", "full_page_writes=off",
-	} {
+	}, settings...) {
 		args = append(args, "-c", setting)
 	}
 	return args
 }
 
-func startMySQL() (*Server, error) {
+func startMySQL(args []string) (*Server, error) {
 	path, err := find([]string{"/usr/sbin", "/usr/local/sbin", "/usr/libexec"}, "mariadbd", "mysqld")
 	if err != nil {
 		return nil, err
@@ -75,29 +108,27 @@ func startMySQL() (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	server, err := startServer(func(port string) (program, error) {
+	return startServer(func(port string) (program, error) {
 		dir, err := newFolder(account)
 		if err != nil {
 			return program{}, err
 		}
-		p := program{path: path, dir: dir, addr: net.JoinHostPort("127.0.0.1", port), account: account,
-			args: mysqlArgs(dir, port), stop: syscall.SIGKILL}
-		p.probe = func(string) error { return execMySQL(mysqlURL(p.addr), "select 1") }
+		addr := net.JoinHostPort("127.0.0.1", port)
+		p := program{path: path, dir: dir, addr: addr, url: mysqlURL(addr), account: account,
+			args: withPort(mysqlArgs(dir, port), args, port), stop: syscall.SIGKILL}
+		p.probe = func(string) error { return execMySQL(p.url, "select 1") }
 		return initialiseMySQL(p)
 	})
-	if err != nil {
-		return nil, err
-	}
-	server.url = mysqlURL(server.addr)
-	return server, nil
 }
 
-// mysqlAccount may do everything, from any address.
-const mysqlAccount = `create user 'celery'@'%' identified by 'celery';
+// mysqlInit runs at every start. The account may do everything, from any
+// address.
+const mysqlInit = `create user if not exists 'celery'@'%' identified by 'celery';
 grant all privileges on *.* to 'celery'@'%';
+create database if not exists celery;
 `
 
-func mysqlURL(addr string) string { return "mysql://celery:celery@" + addr + "/mysql" }
+func mysqlURL(addr string) string { return "mysql://celery:celery@" + addr + "/celery" }
 
 func mysqlArgs(dir, port string) []string {
 	return []string{
@@ -110,7 +141,7 @@ func mysqlArgs(dir, port string) []string {
 }
 
 func initialiseMySQL(p program) (program, error) {
-	if err := writeAs(p.account, filepath.Join(p.dir, "init.sql"), mysqlAccount); err != nil {
+	if err := writeAs(p.account, filepath.Join(p.dir, "init.sql"), mysqlInit); err != nil {
 		return program{}, fmt.Errorf("testserver: %w", err)
 	}
 	data := "--datadir=" + filepath.Join(p.dir, "data")

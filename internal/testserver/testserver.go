@@ -57,8 +57,8 @@ type Service struct {
 var (
 	redisService     = &Service{Name: "redis", Env: "CELERYRESULTS_TEST_REDIS_URL", start: startSharedRedis}
 	memcachedService = &Service{Name: "memcached", Env: "CELERYRESULTS_TEST_MEMCACHED_ADDR", start: startSharedMemcached}
-	postgresService  = &Service{Name: "postgres", Env: "CELERYRESULTS_TEST_POSTGRES_URL", start: startPostgres}
-	mysqlService     = &Service{Name: "mysql", Env: "CELERYRESULTS_TEST_MYSQL_URL", start: startMySQL}
+	postgresService  = &Service{Name: "postgres", Env: "CELERYRESULTS_TEST_POSTGRES_URL", start: startSharedPostgres}
+	mysqlService     = &Service{Name: "mysql", Env: "CELERYRESULTS_TEST_MYSQL_URL", start: startSharedMySQL}
 )
 
 // Services returns the four servers.

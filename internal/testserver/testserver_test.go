@@ -2,12 +2,15 @@ package testserver_test
 
 import (
 	"context"
+	"database/sql"
+	"fmt"
 	"net"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -50,6 +53,75 @@ func TestPrivateServerRestartsOnTheSamePort(t *testing.T) {
 		assert.Equal(t, addr, server.Addr())
 		assert.NotEmpty(t, ask(t, addr, request))
 	}
+}
+
+func TestPrivateSQLServersKeepTheirData(t *testing.T) {
+	for name, start := range map[string]func(testing.TB) *testserver.Server{
+		"postgres": func(t testing.TB) *testserver.Server {
+			return testserver.StartPostgres(t, "fsync=on", "synchronous_commit=on", "full_page_writes=on", "max_connections=17")
+		},
+		"mysql": func(t testing.TB) *testserver.Server {
+			return testserver.StartMySQL(t, "--innodb-flush-log-at-trx-commit=1", "--innodb-doublewrite=1", "--max-connections=17")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := start(t)
+			url, addr := server.URL(), server.Addr()
+			assert.True(t, strings.HasPrefix(url, name+"://"), "got %s", url)
+			assert.Contains(t, url, addr)
+			assert.Empty(t, query(t, url, "select table_name from information_schema.tables where table_schema in ('public', 'celery')"))
+			limit := map[string]string{"postgres": "show max_connections", "mysql": "select @@max_connections"}[name]
+			assert.Equal(t, []string{"17"}, query(t, url, limit))
+			query(t, url, "create table t (n int)")
+			for i, want := range [][]string{{"0"}, {"0", "1"}, {"0", "1", "2"}} {
+				query(t, url, fmt.Sprintf("insert into t values (%d)", i))
+				require.NoError(t, server.Restart())
+				assert.Equal(t, want, query(t, url, "select n from t order by n"))
+			}
+			assert.Equal(t, addr, server.Addr())
+			assert.Equal(t, url, server.URL())
+		})
+	}
+}
+
+func TestPrivateServersAreApart(t *testing.T) {
+	first, second := testserver.StartPostgres(t), testserver.StartPostgres(t)
+	assert.NotEqual(t, first.Addr(), second.Addr())
+	query(t, first.URL(), "create table t (n int)")
+	assert.Empty(t, query(t, second.URL(), "select table_name from information_schema.tables where table_schema = 'public'"))
+}
+
+func TestPrivateServersTellTheirURL(t *testing.T) {
+	redis, memcached := testserver.StartRedis(t), testserver.StartMemcached(t)
+	assert.Equal(t, "redis://"+redis.Addr(), redis.URL())
+	assert.Equal(t, memcached.Addr(), memcached.URL())
+}
+
+// query returns the first column of what a statement answers.
+func query(t *testing.T, address, statement string) []string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	driver, source := "pgx", address
+	if rest, ok := strings.CutPrefix(address, "mysql://"); ok {
+		account, rest, _ := strings.Cut(rest, "@")
+		host, name, _ := strings.Cut(rest, "/")
+		driver, source = "mysql", account+"@tcp("+host+")/"+name
+	}
+	db, err := sql.Open(driver, source)
+	require.NoError(t, err)
+	defer db.Close()
+	rows, err := db.QueryContext(ctx, statement)
+	require.NoError(t, err, statement)
+	defer rows.Close()
+	var out []string
+	for rows.Next() {
+		var s string
+		require.NoError(t, rows.Scan(&s))
+		out = append(out, s)
+	}
+	require.NoError(t, rows.Err())
+	return out
 }
 
 func TestPrivateServerTakesArguments(t *testing.T) {

@@ -1,0 +1,274 @@
+// Package dbbackend keeps results in the tables of django-celery-results, in
+// PostgreSQL, MySQL, MariaDB or SQLite: Python's AsyncResult, TaskResult.objects
+// and Django's admin see what Go stores, and Go reads every row that Python wrote.
+//
+// It follows django_celery_results.backends.database.DatabaseBackend, with these
+// differences:
+//
+//   - A SUCCESS stands, and the rule of celeryresults.State.MayReplace is decided
+//     by the statement that stores.
+//   - Results expire when they are due, whether or not somebody has cleaned up.
+//     The table has no column for that: it is date_done and the settings that
+//     decide.
+//   - What has no column (retries, queue, parent, stamps, the caller's own
+//     metadata, arguments for programs) stands in the column meta, where Python
+//     keeps children and request.meta. Python's AsyncResult reads it there.
+//   - A text that its column can't hold stands there cut, with an ellipsis, or
+//     with a symbol for each NUL, and whole in meta. Ids are refused instead.
+package dbbackend
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/cache"
+	"github.com/celeryresults/celeryresults/internal/keyvalue"
+	"github.com/celeryresults/celeryresults/internal/merge"
+	"github.com/celeryresults/celeryresults/internal/serialization"
+	"github.com/celeryresults/celeryresults/internal/serialization/registry"
+	"github.com/celeryresults/celeryresults/internal/sqldialect"
+)
+
+// DatabaseBackend is a celeryresults.Backend in SQL tables, with groups, chords,
+// lists, waiting and clean-up. Make one with New or Open. All methods are safe
+// for concurrent use.
+//
+// Concurrent stores are sent together, and so are reads: those that come while
+// others are under way go as one statement as soon as one of these ends. A caller
+// that is alone waits for nobody. Broken connections, restarts, deadlocks and
+// servers without a free connection are retried until the context ends, or for
+// 30 seconds.
+type DatabaseBackend struct {
+	db, reads *sqldialect.DB // reads is db where there is no other
+	dialect   *sqldialect.Dialect
+	documents keyvalue.Documents
+	accept    registry.Accept
+	settings  celeryresults.Settings
+	expiry    expiry
+	now       func() time.Time
+	owned     []*sql.DB
+
+	layout atomic.Pointer[layout] // of the tables; nil until they were looked at
+	closed atomic.Bool
+	stores *merge.Group[*request, error]
+	gets   *merge.Group[string, *celeryresults.TaskMeta]
+	poller *celeryresults.Poller
+	recent *recent // ids to be read from db; nil where that is not asked for
+}
+
+var (
+	_ celeryresults.Backend = (*DatabaseBackend)(nil)
+	_ celeryresults.Waiter  = (*DatabaseBackend)(nil)
+	_ celeryresults.Grouper = (*DatabaseBackend)(nil)
+	_ celeryresults.Lister  = (*DatabaseBackend)(nil)
+	_ celeryresults.Chorder = (*DatabaseBackend)(nil)
+	_ celeryresults.Cleaner = (*DatabaseBackend)(nil)
+)
+
+// Options are what New takes beside the settings. The zero value is fine.
+type Options struct {
+	// Reads is another handle that results are read from, such as one on a
+	// replica. See DjangoDBSettings.ReadYourWrites. Default: the one of New.
+	Reads *sql.DB
+
+	// Engine is postgresql, mysql or sqlite, for drivers whose type does not tell,
+	// such as wrapped ones. Default: told by the driver.
+	Engine string
+
+	// Now is the clock. Default: time.Now.
+	Now func() time.Time
+}
+
+// ErrNoTable is returned by every operation while the tables are not there.
+var ErrNoTable = errors.New("dbbackend: no table")
+
+// New returns a backend over an open database, which stays the caller's: Close
+// does not close it, and its pool is the caller's, too. Of the settings it uses
+// ResultExpires, ResultExtended, the serializers, the retry settings and
+// DjangoDB without its databases. For a pgx pool, pass stdlib.OpenDBFromPool of
+// it. The tables are looked at when they are first used; Migrate, the command
+// celery-results migrate, or Django's migrations make them.
+//
+// On MySQL the data source should have clientFoundRows=true and
+// interpolateParams=true; on SQLite one connection is best, with the pragmas
+// busy_timeout and journal_mode(WAL) and _txlock=immediate.
+//
+// It returns an error for an unknown driver when the Options name no engine,
+// and for serializers that don't go together.
+func New(db *sql.DB, s celeryresults.Settings, o Options) (*DatabaseBackend, error) {
+	dialect, err := dialectOf(db, o.Engine)
+	if err != nil {
+		return nil, fmt.Errorf("dbbackend: new: %w", err)
+	}
+	b := &DatabaseBackend{db: sqldialect.NewDB(db, dialect), dialect: dialect, settings: s, now: o.Now}
+	if b.reads = b.db; o.Reads != nil {
+		b.reads = sqldialect.NewDB(o.Reads, dialect)
+		if s.DjangoDB.ReadYourWrites > 0 {
+			b.recent = newRecent(s.DjangoDB.ReadYourWrites)
+		}
+	}
+	if b.now == nil {
+		b.now = time.Now
+	}
+	if err := b.serializers(s); err != nil {
+		return nil, err
+	}
+	b.expiry = newExpiry(&b.settings)
+	b.poller = celeryresults.NewPoller(b.GetMany)
+	b.stores = merge.New(b.storeOne, b.storeMany, false)
+	b.gets = merge.New(b.readOne, b.readMany, true)
+	if dialect == sqldialect.SQLite {
+		b.stores.InFlight(1) // there is but one writer
+	}
+	return b, nil
+}
+
+func (b *DatabaseBackend) serializers(s celeryresults.Settings) error {
+	codec, ok := registry.ByName(s.Serializer())
+	if !ok {
+		return fmt.Errorf("dbbackend: unknown serializer %q", s.Serializer())
+	}
+	var err error
+	if b.accept, err = registry.NewAccept(s.Accept()); err == nil {
+		err = b.accept.Check(codec)
+	}
+	if err != nil {
+		return fmt.Errorf("dbbackend: %w", err)
+	}
+	b.documents = keyvalue.Documents{Codec: codec, Extended: s.ResultExtended}
+	return nil
+}
+
+func dialectOf(db *sql.DB, engine string) (*sqldialect.Dialect, error) {
+	switch {
+	case db == nil:
+		return nil, errors.New("no database")
+	case engine != "":
+		return sqldialect.ForEngine(engine)
+	}
+	return sqldialect.ForDriver(db)
+}
+
+// readers is how many connections read from a SQLite file.
+const readers = 4
+
+// Open opens the databases that the settings name and returns a backend over
+// them: DjangoDB.Database and ReadDatabase in DATABASES, or the database of a
+// ResultBackend of the form django-db+postgresql://user:password@host/name. Close
+// closes them. The program links the driver: pgx, mysql, or modernc.org's sqlite.
+// Nothing is connected to yet.
+func Open(s celeryresults.Settings) (*DatabaseBackend, error) {
+	database, read := databases(s)
+	db, dialect, err := sqldialect.Open(database)
+	if err != nil {
+		return nil, fmt.Errorf("dbbackend: open: %w", err)
+	}
+	owned := []*sql.DB{db}
+	o := Options{Engine: dialect.Name()}
+	if read != nil || dialect == sqldialect.SQLite && !inMemory(database) {
+		if o.Reads, err = openReads(database, read, dialect); err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
+		owned = append(owned, o.Reads)
+	}
+	b, err := New(db, s, o)
+	if err != nil {
+		for _, db := range owned {
+			err = errors.Join(err, db.Close())
+		}
+		return nil, err
+	}
+	b.owned = owned
+	return b, nil
+}
+
+// databases returns where the tables are, and where they are read, nil for the
+// same place.
+func databases(s celeryresults.Settings) (database cache.Database, read *cache.Database) {
+	if url, ok := strings.CutPrefix(s.ResultBackend, "django-db+"); ok {
+		return cache.Database{URL: url}, nil
+	}
+	alias := s.DjangoDB.Database
+	if alias == "" {
+		alias = celeryresults.DefaultDatabase
+	}
+	if r, ok := s.Databases[s.DjangoDB.ReadDatabase]; ok && s.DjangoDB.ReadDatabase != alias {
+		read = &r
+	}
+	return s.Databases[alias], read
+}
+
+// openReads opens the handle to read from: another database, or more connections
+// to a SQLite file, which readers need not share with the one writer.
+func openReads(database cache.Database, read *cache.Database, dialect *sqldialect.Dialect) (*sql.DB, error) {
+	if read == nil {
+		db, _, err := sqldialect.Open(database)
+		if err != nil {
+			return nil, fmt.Errorf("dbbackend: open: %w", err)
+		}
+		sqldialect.LimitPool(db, readers)
+		return db, nil
+	}
+	db, other, err := sqldialect.Open(*read)
+	if err != nil {
+		return nil, fmt.Errorf("dbbackend: open the database to read from: %w", err)
+	}
+	if other != dialect {
+		return nil, errors.Join(fmt.Errorf("dbbackend: open: results are read from %s and stored in %s", other.Name(), dialect.Name()), db.Close())
+	}
+	return db, nil
+}
+
+func inMemory(d cache.Database) bool {
+	return strings.Contains(d.Name, ":memory:") || strings.Contains(d.URL, ":memory:") || d.URL == "sqlite://"
+}
+
+// Close ends the waits with ErrClosed, and closes the databases that Open opened.
+// Every later operation returns ErrClosed.
+func (b *DatabaseBackend) Close() error {
+	err := b.poller.Close()
+	if b.closed.Swap(true) {
+		return err
+	}
+	err = errors.Join(err, b.db.CloseStatements())
+	if b.reads != b.db {
+		err = errors.Join(err, b.reads.CloseStatements())
+	}
+	for _, db := range b.owned {
+		err = errors.Join(err, sqldialect.UnlessGone(db.Close()))
+	}
+	if err != nil {
+		return fmt.Errorf("dbbackend: close: %w", err)
+	}
+	return nil
+}
+
+// ready returns why no statement may start. A deadline counts from its moment
+// on: the network may notice it before the context does.
+func (b *DatabaseBackend) ready(ctx context.Context) error {
+	if b.closed.Load() {
+		return celeryresults.ErrClosed
+	}
+	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
+}
+
+// codecOf returns the codec of a row's content type, or why there is none.
+func (b *DatabaseBackend) codecOf(contentType string) (serialization.Codec, error) {
+	if contentType == b.documents.Codec.ContentType() {
+		return b.documents.Codec, nil
+	}
+	codec, ok := registry.ByContentType(contentType)
+	if !ok {
+		return nil, fmt.Errorf("dbbackend: unknown content type %q", contentType)
+	}
+	return codec, b.accept.Check(codec)
+}

@@ -1,0 +1,423 @@
+package dbbackend
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/internal/keyvalue"
+	"github.com/celeryresults/celeryresults/internal/serialization"
+	"github.com/celeryresults/celeryresults/internal/serialization/json"
+	"github.com/celeryresults/celeryresults/python"
+)
+
+// power says which records a result may replace, beside those that have expired:
+// celeryresults.State.MayReplace, in a form that a statement can compare.
+type power int
+
+const (
+	nothing    power = iota // PENDING
+	unready                 // whatever is not ready
+	anyFailure              // whatever is not SUCCESS
+	everything              // Override
+)
+
+func powerOf(state celeryresults.State, override bool) power {
+	switch {
+	case override:
+		return everything
+	case state == celeryresults.Pending:
+		return nothing
+	case state.Ready():
+		return anyFailure
+	}
+	return unready
+}
+
+// entry is a result as it goes into a row. An empty text of a nullable column is
+// NULL.
+type entry struct {
+	id    string
+	state celeryresults.State
+	power power
+
+	contentType, contentEncoding string
+	result, meta                 string
+	args, kwargs                 string
+	traceback, name, worker      string
+	periodic, group              string
+	done, created, started       time.Time
+	labels                       []label
+
+	perhaps bool // an attempt stored some of its entries, and did not say which
+}
+
+// label is an entry of the caller's metadata that lists can be filtered by.
+type label struct{ name, value string }
+
+// size is about how many bytes the entry adds to a statement.
+func (e *entry) size() int {
+	return len(e.result) + len(e.meta) + len(e.args) + len(e.kwargs) + len(e.traceback) + 512
+}
+
+// longestLabel and longestValue are the widths of the label table's columns in
+// characters. What is longer is kept, but can't be looked for.
+const (
+	longestLabel = 64
+	longestValue = 191
+)
+
+// longestRepr is how much of the repr of the arguments people are shown, in
+// bytes: Celery's own limit.
+const longestRepr = 1024
+
+// The names of what only this library puts into the column meta.
+const (
+	own         = "celeryresults."
+	ownArgs     = own + "args"
+	ownKwargs   = own + "kwargs"
+	ownCutArgs  = own + "args_cut"
+	ownCutKw    = own + "kwargs_cut"
+	ownExtra    = own + "extra"
+	ownReserved = own + "meta"
+)
+
+// encode returns the row for a meta, or why it can't be stored.
+func (b *DatabaseBackend) encode(l *layout, meta *celeryresults.TaskMeta, override bool) (*entry, error) {
+	if err := l.checkID(meta.TaskID); err != nil {
+		return nil, err
+	}
+	if err := l.checkState(meta.TaskID, meta.State); err != nil {
+		return nil, err
+	}
+	codec := b.documents.Codec
+	e := &entry{
+		id: meta.TaskID, state: meta.State, power: powerOf(meta.State, override),
+		contentType: codec.ContentType(), contentEncoding: codec.ContentEncoding(), group: meta.GroupID,
+		done: meta.DateDone, created: meta.DateCreated, started: meta.DateStarted,
+	}
+	e.times(b.now())
+	result, err := b.documents.AppendResult(make([]byte, 0, 256), meta)
+	if err != nil {
+		return nil, err
+	}
+	e.result = text(codec, result)
+	w := metaWriter{layout: l, codec: codec, entry: e, doc: make(python.Dict, 0, 12)}
+	w.add("children", keyvalue.Children(meta.Children))
+	e.traceback = w.fit("traceback", meta.Traceback)
+	e.periodic = w.fit("periodic_task_name", meta.PeriodicTaskName)
+	if extended := b.documents.Extended || meta.Extended; extended {
+		err = w.extended(meta, b.argsLimit())
+	}
+	if err = errors.Join(err, w.rest(meta)); err != nil {
+		return nil, fmt.Errorf("dbbackend: encode task %q: %w", meta.TaskID, err)
+	}
+	encoded, err := codec.Append(make([]byte, 0, 256), w.doc)
+	if err != nil {
+		return nil, fmt.Errorf("dbbackend: encode metadata of task %q: %w", meta.TaskID, err)
+	}
+	e.meta = text(codec, encoded)
+	return e, nil
+}
+
+func (b *DatabaseBackend) argsLimit() int {
+	if limit := b.settings.DjangoDB.ArgsLimit; limit != 0 {
+		return max(limit, 0)
+	}
+	return celeryresults.DefaultArgsLimit
+}
+
+// times sets the columns that Django's code sets itself: date_created on insert,
+// date_done on every write, and date_started with STARTED.
+func (e *entry) times(now time.Time) {
+	if e.done.IsZero() {
+		e.done = now
+	}
+	if e.created.IsZero() {
+		e.created = now
+	}
+	if e.started.IsZero() && e.state == celeryresults.Started {
+		e.started = now
+	}
+}
+
+// text returns encoded bytes as a text column holds them
+// (DatabaseBackend.encode_content).
+func text(codec serialization.Codec, data []byte) string {
+	if codec.ContentEncoding() == "binary" {
+		return base64.StdEncoding.EncodeToString(data)
+	}
+	return string(data)
+}
+
+// metaWriter collects the entries of the column meta.
+type metaWriter struct {
+	layout *layout
+	codec  serialization.Codec
+	entry  *entry
+	doc    python.Dict
+}
+
+func (w *metaWriter) add(name string, value any) {
+	w.doc = append(w.doc, python.Pair{Key: name, Value: value})
+}
+
+// fit returns a text as its column can hold it. If that is not the whole text,
+// meta has it, from where Python's AsyncResult takes it, too.
+func (w *metaWriter) fit(column, value string) string {
+	if !utf8.ValidString(value) {
+		value = strings.ToValidUTF8(value, "\uFFFD")
+	}
+	fitting := strings.ReplaceAll(value, "\x00", "\u2400")
+	if limit := w.layout.width[column]; limit > 0 && len(fitting) > limit {
+		if runes := []rune(fitting); len(runes) > limit {
+			fitting = string(runes[:limit-1]) + "…"
+		}
+	}
+	if fitting != value {
+		w.add(column, value)
+	}
+	return fitting
+}
+
+// extended adds what result_extended keeps.
+func (w *metaWriter) extended(meta *celeryresults.TaskMeta, limit int) error {
+	e := w.entry
+	e.name, e.worker = w.fit("task_name", meta.Name), w.fit("worker", meta.Worker)
+	if meta.Extended || meta.Retries > 0 || meta.Name != "" {
+		w.add("retries", meta.Retries)
+	}
+	if meta.Queue != "" {
+		w.add("queue", meta.Queue)
+	}
+	var row celeryresults.Row
+	if meta.Row != nil {
+		row = *meta.Row
+	}
+	var err, err2 error
+	e.args, err = w.arguments(meta.Args, row.Args, row.ArgsCut, ownArgs, ownCutArgs, limit)
+	e.kwargs, err2 = w.arguments(meta.Kwargs, row.Kwargs, row.KwargsCut, ownKwargs, ownCutKw, limit)
+	return errors.Join(err, err2)
+}
+
+// arguments returns the column of args or kwargs, which people read, and adds
+// the value for programs to meta. A value that is a text is what people read.
+func (w *metaWriter) arguments(v celeryresults.Value, shown string, cut *celeryresults.Cut, name, cutName string, limit int) (string, error) {
+	if v.IsZero() && shown == "" {
+		return "", nil
+	}
+	tree, err := v.Any()
+	if err != nil {
+		return "", err
+	}
+	words, isText := tree.(string)
+	switch {
+	case shown != "":
+	case isText:
+		shown = words
+	default:
+		shown = python.Repr(asTuple(tree), longestRepr)
+	}
+	column, err := w.codec.Append(nil, strings.ToValidUTF8(strings.ReplaceAll(shown, "\x00", "\u2400"), "\uFFFD"))
+	if err != nil {
+		return "", err
+	}
+	if cut != nil {
+		w.add(cutName, python.Dict{{Key: "size", Value: cut.Size}, {Key: "sha256", Value: cut.SHA256}})
+	} else if !isText && tree != nil {
+		err = w.whole(v, tree, name, cutName, limit)
+	}
+	return text(w.codec, column), err
+}
+
+// asTuple shows positional arguments as Python does.
+func asTuple(tree any) any {
+	if list, ok := tree.([]any); ok {
+		return python.Tuple(list)
+	}
+	return tree
+}
+
+// whole adds arguments to meta, or what stands for them if they are too large.
+func (w *metaWriter) whole(v celeryresults.Value, tree any, name, cutName string, limit int) error {
+	encoded, err := w.codec.Append(nil, keyvalue.Unboxed(v))
+	switch {
+	case err != nil:
+		return err
+	case len(encoded) > limit:
+		sum := sha256.Sum256(encoded)
+		w.add(cutName, python.Dict{{Key: "size", Value: len(encoded)}, {Key: "sha256", Value: hex.EncodeToString(sum[:])}})
+	case w.codec == json.Codec:
+		w.add(name, serialization.Value{Codec: json.Codec, Data: encoded})
+	default:
+		w.add(name, tree)
+	}
+	return nil
+}
+
+// rest adds relations, stamps and the caller's own.
+func (w *metaWriter) rest(meta *celeryresults.TaskMeta) error {
+	for _, pair := range [][2]string{{"group_id", meta.GroupID}, {"parent_id", meta.ParentID}, {"root_id", meta.RootID}} {
+		if pair[1] != "" {
+			w.add(pair[0], pair[1])
+		}
+	}
+	w.entry.group = ""
+	if limit := w.layout.width["group_id"]; limit == 0 || utf8.RuneCountInString(meta.GroupID) <= limit {
+		w.entry.group = meta.GroupID
+	}
+	if err := keyvalue.CheckNames(meta.Extra); err != nil {
+		return err
+	}
+	if err := w.stamps(meta); err != nil {
+		return err
+	}
+	return w.labels(meta.Meta)
+}
+
+// stamps adds stamps under their own names, as Celery does, and other extras
+// apart.
+func (w *metaWriter) stamps(meta *celeryresults.TaskMeta) error {
+	if len(meta.StampedHeaders) > 0 {
+		w.add("stamped_headers", meta.StampedHeaders)
+	}
+	var extras python.Dict
+	for _, extra := range meta.Extra {
+		value := keyvalue.Unboxed(extra.Value)
+		if contains(meta.StampedHeaders, extra.Name) && !reserved[extra.Name] {
+			w.add(extra.Name, value)
+			continue
+		}
+		extras = append(extras, python.Pair{Key: extra.Name, Value: value})
+	}
+	if extras != nil {
+		w.add(ownExtra, extras)
+	}
+	return nil
+}
+
+func contains(list []string, item string) bool {
+	for _, s := range list {
+		if s == item {
+			return true
+		}
+	}
+	return false
+}
+
+// reserved are the names that Python's AsyncResult takes from the columns, or
+// that reading gives a meaning: the caller's metadata can't stand under them.
+var reserved = func() map[string]bool {
+	names := map[string]bool{}
+	for _, name := range strings.Fields(`id task_id status result date_done traceback meta task_args task_kwargs args kwargs
+		task_name name worker date_created date_started periodic_task_name content_type content_encoding children
+		retries queue group_id parent_id root_id stamped_headers`) {
+		names[name] = true
+	}
+	return names
+}()
+
+// errMeta is returned for metadata of the caller's that is no mapping from texts.
+var errMeta = errors.New("the meta must be a mapping with texts as keys")
+
+// labels adds the caller's own metadata: its entries stand beside Celery's, as
+// those of Python's request.meta do.
+func (w *metaWriter) labels(v celeryresults.Value) error {
+	if v.IsZero() {
+		return nil
+	}
+	tree, err := v.Any()
+	if err != nil {
+		return err
+	}
+	pairs, ok := pairsOf(tree)
+	if !ok {
+		return errMeta
+	}
+	var apart python.Dict
+	for _, pair := range pairs {
+		name, ok := pair.Key.(string)
+		if !ok || name == "" {
+			return errMeta
+		}
+		if reserved[name] || strings.HasPrefix(name, own) || w.has(name) {
+			apart = append(apart, pair)
+		} else {
+			w.add(name, pair.Value)
+		}
+		w.label(name, pair.Value)
+	}
+	if apart != nil {
+		w.add(ownReserved, apart)
+	}
+	return nil
+}
+
+func (w *metaWriter) has(name string) bool {
+	for _, pair := range w.doc {
+		if pair.Key == name {
+			return true
+		}
+	}
+	return false
+}
+
+func pairsOf(tree any) (python.Dict, bool) {
+	switch t := tree.(type) {
+	case nil:
+		return nil, true
+	case python.Dict:
+		return t, true
+	case map[string]any:
+		pairs := make(python.Dict, 0, len(t))
+		for _, name := range sortedKeys(t) {
+			pairs = append(pairs, python.Pair{Key: name, Value: t[name]})
+		}
+		return pairs, true
+	}
+	return nil, false
+}
+
+// label notes an entry that lists can be filtered by.
+func (w *metaWriter) label(name string, value any) {
+	shown, ok := labelText(value)
+	if ok && fitsLabel(name, shown) {
+		w.entry.labels = append(w.entry.labels, label{name, shown})
+	}
+}
+
+// labelText returns the text by which a value is looked for: texts are
+// themselves, numbers and truth values are written as in JSON.
+func labelText(value any) (string, bool) {
+	switch v := value.(type) {
+	case string:
+		return v, true
+	case nil, []any, map[string]any, python.Dict, python.Tuple, *python.Object:
+		return "", false
+	}
+	return strings.Trim(string(python.JSON(nil, value)), `"`), true
+}
+
+func fitsLabel(name, value string) bool {
+	return name != "" && utf8.RuneCountInString(name) <= longestLabel && utf8.RuneCountInString(value) <= longestValue &&
+		utf8.ValidString(name) && utf8.ValidString(value) && !strings.Contains(name+value, "\x00")
+}
+
+// checkText returns why a text can't stand in a column as it is.
+func checkText(value string, limit int) error {
+	switch {
+	case !utf8.ValidString(value):
+		return errors.New("is not UTF-8")
+	case strings.Contains(value, "\x00"):
+		return errors.New("has a NUL character")
+	case limit > 0 && len(value) > limit && utf8.RuneCountInString(value) > limit:
+		return fmt.Errorf("has %d characters, its column holds %d", utf8.RuneCountInString(value), limit)
+	}
+	return nil
+}

@@ -1,0 +1,48 @@
+package dbbackend
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/celeryresults/celeryresults/internal/resultschema"
+)
+
+// MigrateOptions say how Migrate goes about it. The zero value is fine.
+type MigrateOptions struct {
+	// TaskIDMaxLength (DJANGO_CELERY_RESULTS_TASK_ID_MAX_LENGTH) is the width of
+	// the ids in tables that are made. Default: 255.
+	TaskIDMaxLength int
+
+	// Alter also adds columns and indexes of ours to tables that are there.
+	// Default: false, which alters no table that Migrate did not make.
+	Alter bool
+
+	// DjangoMigrations also enters the migrations of django-celery-results as
+	// done in django_migrations, so that a later manage.py migrate succeeds.
+	DjangoMigrations bool
+
+	// Engine is postgresql, mysql or sqlite, for drivers whose type does not
+	// tell. Default: told by the driver.
+	Engine string
+}
+
+// MigrateReport is what Migrate did and found.
+type MigrateReport = resultschema.Report
+
+// Migrate makes the tables of django-celery-results, and a few of our own beside
+// them, where they are missing, and adopts those that Django's migrations made.
+// Several processes may call it at once.
+func Migrate(ctx context.Context, db *sql.DB, o MigrateOptions) (MigrateReport, error) {
+	d, err := dialectOf(db, o.Engine)
+	if err != nil {
+		return MigrateReport{}, fmt.Errorf("dbbackend: migrate: %w", err)
+	}
+	report, err := resultschema.Migrate(ctx, db, d, resultschema.Options{
+		TaskIDMaxLength: o.TaskIDMaxLength, Alter: o.Alter, DjangoMigrations: o.DjangoMigrations,
+	})
+	if err != nil {
+		return report, fmt.Errorf("dbbackend: migrate: %w", err)
+	}
+	return report, nil
+}

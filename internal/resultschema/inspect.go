@@ -1,0 +1,152 @@
+package resultschema
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+
+	"github.com/celeryresults/celeryresults/internal/sqldialect"
+)
+
+// Tables are the tables of this package that a database has, by their names.
+type Tables map[string]Table
+
+// Table is a table as it is, whoever made it.
+type Table struct {
+	// Columns are the columns, each with the most characters that it takes: 0
+	// when it is no varchar or, as on SQLite, the width is not enforced.
+	Columns map[string]int
+
+	// Indexes are the names of the indexes.
+	Indexes map[string]bool
+
+	// WideID says that the column id has 64 bits. Django's tables have 32,
+	// except on SQLite.
+	WideID bool
+}
+
+// Has reports whether the table is there with all the columns.
+func (t Tables) Has(table string, columns ...string) bool {
+	found, ok := t[table]
+	for _, c := range columns {
+		_, there := found.Columns[c]
+		ok = ok && there
+	}
+	return ok
+}
+
+// MaxLength returns the most characters that a column takes, 0 for no limit.
+func (t Tables) MaxLength(table, column string) int { return t[table].Columns[column] }
+
+// MadeHere reports whether the table is there and Migrate made it. It is known
+// by its unique index, so neither a lost record nor a copied database matters.
+func (t Tables) MadeHere(table string) bool {
+	found, ok := t[table]
+	for _, d := range definitions {
+		if d.name == table && d.djangos() {
+			return found.Indexes[d.key.name]
+		}
+	}
+	return ok
+}
+
+// Inspect says what a database has of the tables, with one query. On
+// PostgreSQL it sees what statements see by the search_path.
+func Inspect(ctx context.Context, db *sql.DB, d *sqldialect.Dialect) (Tables, error) {
+	var tables Tables
+	err := sqldialect.Retry(ctx, sqldialect.Repeatable, func() error {
+		var err error
+		tables, err = inspect(ctx, db, d)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("resultschema: inspect: %w", err)
+	}
+	return tables, nil
+}
+
+// session is a database, a connection or a transaction.
+type session interface {
+	ExecContext(ctx context.Context, statement string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, statement string, args ...any) (*sql.Rows, error)
+}
+
+// catalogues select table, name, whether it is an index, a column's width, and
+// whether it has 64 bits.
+var catalogues = map[*sqldialect.Dialect]string{
+	// The catalogue itself shows also what the user may not read, and knows
+	// which table the search_path leads to.
+	sqldialect.PostgreSQL: `
+		SELECT t.relname, a.attname, 0,
+			CASE WHEN a.atttypid = 'varchar'::regtype AND a.atttypmod > 4 THEN a.atttypmod - 4 ELSE 0 END,
+			(a.atttypid = 'bigint'::regtype)::integer
+		FROM pg_catalog.pg_class t
+		JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
+		WHERE t.relname IN ({tables}) AND pg_catalog.pg_table_is_visible(t.oid)
+		UNION ALL
+		SELECT t.relname, i.relname, 1, 0, 0
+		FROM pg_catalog.pg_class t
+		JOIN pg_catalog.pg_index x ON x.indrelid = t.oid
+		JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
+		WHERE t.relname IN ({tables}) AND pg_catalog.pg_table_is_visible(t.oid)`,
+	sqldialect.MySQL: `
+		SELECT table_name, column_name, 0,
+			CASE WHEN data_type = 'varchar' THEN character_maximum_length ELSE 0 END, data_type = 'bigint'
+		FROM information_schema.columns
+		WHERE table_schema = DATABASE() AND table_name IN ({tables})
+		UNION ALL
+		SELECT table_name, index_name, 1, 0, 0
+		FROM information_schema.statistics
+		WHERE table_schema = DATABASE() AND table_name IN ({tables}) AND seq_in_index = 1`,
+	sqldialect.SQLite: `
+		SELECT t.name, c.name, 0, 0, 1
+		FROM sqlite_master t JOIN pragma_table_info(t.name) c
+		WHERE t.type IN ('table', 'view') AND t.name IN ({tables})
+		UNION ALL
+		SELECT tbl_name, name, 1, 0, 0
+		FROM sqlite_master
+		WHERE type = 'index' AND tbl_name IN ({tables})`,
+}
+
+// catalogue returns the query for the tables that concern this package.
+func catalogue(d *sqldialect.Dialect) string {
+	names := []string{"'" + djangoTable + "'"}
+	for _, t := range definitions {
+		names = append(names, "'"+t.name+"'")
+	}
+	return strings.ReplaceAll(catalogues[d], "{tables}", strings.Join(names, ", "))
+}
+
+func inspect(ctx context.Context, s session, d *sqldialect.Dialect) (Tables, error) {
+	rows, err := s.QueryContext(ctx, catalogue(d))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	tables := Tables{}
+	for rows.Next() {
+		var table, name string
+		var index, wide bool
+		var width int
+		if err := rows.Scan(&table, &name, &index, &width, &wide); err != nil {
+			return nil, err
+		}
+		tables.add(table, name, index, width, wide)
+	}
+	return tables, rows.Err()
+}
+
+func (t Tables) add(table, name string, index bool, width int, wide bool) {
+	found, ok := t[table]
+	if !ok {
+		found = Table{Columns: map[string]int{}, Indexes: map[string]bool{}}
+	}
+	if index {
+		found.Indexes[name] = true
+	} else {
+		found.Columns[name] = width
+		found.WideID = found.WideID || name == "id" && wide
+	}
+	t[table] = found
+}
