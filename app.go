@@ -239,7 +239,7 @@ func same(x, y Backend) bool {
 func (a *App) Cleanup(ctx context.Context) (int64, error) {
 	var total int64
 	for _, b := range a.backends() {
-		cleaner, ok := b.(Cleaner)
+		cleaner, ok := BackendAs[Cleaner](b)
 		if !ok {
 			continue
 		}

@@ -20,7 +20,6 @@ import (
 	"github.com/celeryresults/celeryresults/cache/dbcache"
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
 	"github.com/celeryresults/celeryresults/internal/testserver"
-	"github.com/celeryresults/celeryresults/settings"
 )
 
 func TestMain(m *testing.M) { testserver.Main(m) }
@@ -143,15 +142,4 @@ func TestCeleryMemcached(t *testing.T) {
 			})
 		})
 	}
-}
-
-// makeTable makes the table of the settings' default cache.
-func makeTable(t *testing.T, file string) {
-	t.Helper()
-	s, err := settings.Read(file, nil)
-	require.NoError(t, err)
-	store, err := dbcache.Open(s.Caches["default"], s.Databases["default"])
-	require.NoError(t, err)
-	require.NoError(t, store.CreateTable(t.Context()))
-	require.NoError(t, store.Close())
 }

@@ -32,8 +32,24 @@ func NewChain(primary Backend, fallbacks ...Backend) *Chain {
 	return c
 }
 
-// Unwrap returns the backend that results are stored in.
+// Unwrap returns the backend that results are stored in; see BackendAs.
 func (c *Chain) Unwrap() Backend { return c.Backend }
+
+// BackendAs returns the first backend that is a T, such as a Lister, a Chorder or
+// a concrete type: b itself, or the one that its Unwrap method returns, and so on.
+func BackendAs[T any](b Backend) (T, bool) {
+	for {
+		if t, ok := b.(T); ok {
+			return t, true
+		}
+		wrapper, ok := b.(interface{ Unwrap() Backend })
+		if !ok {
+			var none T
+			return none, false
+		}
+		b = wrapper.Unwrap()
+	}
+}
 
 // GetTaskMeta implements Backend.
 func (c *Chain) GetTaskMeta(ctx context.Context, taskID string) (*TaskMeta, error) {
@@ -85,8 +101,7 @@ func (c *Chain) fill(ctx context.Context, b Backend, taskIDs []string, metas []*
 	return err
 }
 
-// WaitFor implements Waiter: as the primary backend does best while the task is
-// known there, otherwise by asking all of them from time to time.
+// WaitFor implements Waiter, by asking all of them from time to time.
 func (c *Chain) WaitFor(ctx context.Context, taskID string) (*TaskMeta, error) {
 	return c.poller.WaitFor(ctx, taskID)
 }

@@ -3,9 +3,11 @@ package celeryresults
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/celeryresults/celeryresults/cache"
 )
@@ -64,10 +66,7 @@ func (s *Settings) Describe() []Description {
 func (s *Settings) describe(name string) Description {
 	d := Description{
 		Name: name, Backend: MaskURL(s.ResultBackend), Extended: s.ResultExtended,
-		Serializer: s.Serializer(), Expires: "never",
-	}
-	if e := s.Expires(); e != Never {
-		d.Expires = e.String()
+		Serializer: s.Serializer(), Expires: describeExpiry(s.Expires()),
 	}
 	backend, rest, _ := strings.Cut(s.ResultBackend, "+")
 	switch {
@@ -79,6 +78,8 @@ func (s *Settings) describe(name string) Description {
 		s.describeCeleryCache(&d, s.CacheBackend)
 	case backend == "cache":
 		s.describeCeleryCache(&d, rest)
+	case backend == "django-db":
+		s.describeDjangoDB(&d, rest)
 	default:
 		d.Store = d.Backend
 	}
@@ -118,6 +119,32 @@ func (s *Settings) describeDjangoCache(d *Description) {
 	case engine == "locmem":
 		d.Serializer, d.Compatible = "pickle", "this process only"
 	}
+}
+
+// describeDjangoDB describes django-celery-results' tables, in DATABASES or at a
+// URL.
+func (s *Settings) describeDjangoDB(d *Description, url string) {
+	database := cmp.Or(s.DjangoDB.Database, DefaultDatabase)
+	d.Store = fmt.Sprintf("table django_celery_results_taskresult in DATABASES.%s (%s)", database, describeDatabase(s.Databases[database]))
+	if url != "" {
+		d.Store = "table django_celery_results_taskresult in " + MaskURL(url)
+	}
+	if read := s.DjangoDB.ReadDatabase; read != "" && read != database {
+		d.Store += fmt.Sprintf(", read from DATABASES.%s (%s)", read, describeDatabase(s.Databases[read]))
+	}
+	d.Key = "task_id = <task_id>"
+	d.Compatible = "django-celery-results' database backend, TaskResult.objects and Django's admin"
+	for _, state := range slices.Sorted(maps.Keys(s.DjangoDB.ExpiresByState)) {
+		d.Expires += fmt.Sprintf(", %s %s", state, describeExpiry(s.ExpiresIn(state)))
+	}
+	d.Expires += ", unfinished " + describeExpiry(s.ExpiresIn(""))
+}
+
+func describeExpiry(d time.Duration) string {
+	if d == Never {
+		return "never"
+	}
+	return d.String()
 }
 
 func describeDatabase(d cache.Database) string {

@@ -123,6 +123,15 @@ func (p *plainMeta) addRow(m *TaskMeta) {
 		p.add("retries", int64(m.Retries))
 	}
 	p.addText("queue", m.Queue)
+	p.addCut("args_cut", m.Row.ArgsCut)
+	p.addCut("kwargs_cut", m.Row.KwargsCut)
+}
+
+// addCut says what stands for arguments that were too large.
+func (p *plainMeta) addCut(name string, cut *Cut) {
+	if cut != nil {
+		p.add(name, python.Dict{{Key: "size", Value: int64(cut.Size)}, {Key: "sha256", Value: cut.SHA256}})
+	}
 }
 
 // addPresent adds what is shown only where the store has it.

@@ -209,7 +209,40 @@ func (s *Settings) validateBackends() error {
 			return err
 		}
 	}
+	return s.validateTables()
+}
+
+// validateTables refuses two expiries for one table: a row does not say which
+// backend wrote it, so whoever cleans up would go by the wrong one.
+func (s *Settings) validateTables() error {
+	first := map[string]string{} // the setting of the first backend of each table
+	byName := map[string]*Settings{}
+	for _, name := range append([]string{""}, sortedNames(s.ResultBackends)...) {
+		merged, err := s.Named(name)
+		if err != nil || merged.ResultBackend != "django-db" && !strings.HasPrefix(merged.ResultBackend, "django-db+") {
+			continue
+		}
+		setting, table := "CELERY_RESULT_BACKENDS."+name, merged.ResultBackend+" "+cmp.Or(merged.DjangoDB.Database, DefaultDatabase)
+		if name == "" {
+			setting = "CELERY_RESULT_BACKEND"
+		}
+		other, shared := first[table]
+		if !shared {
+			first[table], byName[table] = setting, &merged
+			continue
+		}
+		if !merged.sameExpiry(byName[table]) {
+			return wrong(setting, "keeps results in the same table as %s, and for another time: a table has one expiry. Give both the same RESULT_EXPIRES settings, or one another database (RESULT_DATABASE)", other)
+		}
+	}
 	return nil
+}
+
+// sameExpiry reports whether results of each state stay equally long.
+func (s *Settings) sameExpiry(o *Settings) bool {
+	states := []State{"", Success, Failure, Revoked}
+	states = append(append(states, slices.Collect(maps.Keys(s.DjangoDB.ExpiresByState))...), slices.Collect(maps.Keys(o.DjangoDB.ExpiresByState))...)
+	return !slices.ContainsFunc(states, func(state State) bool { return s.ExpiresIn(state) != o.ExpiresIn(state) })
 }
 
 // backendAliases are the backends that are no URLs.

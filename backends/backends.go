@@ -3,6 +3,7 @@
 package backends
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -26,42 +27,115 @@ var ErrUnsupported = errors.New("backends: unsupported result backend")
 // not here. Close the App to release them.
 //
 // SQL databases need their database/sql driver in the program; see package
-// caches.
+// caches and package dbbackend.
 func Open(s celeryresults.Settings) (*celeryresults.App, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
-	named := map[string]celeryresults.Backend{}
-	closeAll := func() (errs []error) {
-		for _, b := range named {
-			errs = append(errs, b.Close())
-		}
-		return errs
-	}
-	for name := range s.ResultBackends {
-		b, err := OpenBackend(s, name)
-		if err != nil {
-			return nil, errors.Join(append(closeAll(), err)...)
-		}
-		named[name] = b
-	}
-	fallback, ok := named[s.ResultBackend]
-	if !ok {
-		var err error
-		if fallback, err = OpenBackend(s, ""); err != nil {
-			return nil, errors.Join(append(closeAll(), err)...)
-		}
+	o := &opened{settings: s, byName: map[string]celeryresults.Backend{}}
+	fallback, named, err := o.all()
+	if err != nil {
+		return nil, errors.Join(err, o.close())
 	}
 	app, err := celeryresults.NewApp(s, fallback, named)
 	if err != nil {
-		return nil, errors.Join(append(closeAll(), fallback.Close(), err)...)
+		return nil, errors.Join(err, o.close())
 	}
 	return app, nil
 }
 
-// OpenBackend opens one backend: the named entry of CELERY_RESULT_BACKENDS, or
-// the default backend for the empty name. The caller closes it.
+// opened are backends that were opened, each once.
+type opened struct {
+	settings celeryresults.Settings
+	byName   map[string]celeryresults.Backend // without their fallbacks; "" is the default one
+}
+
+// all opens the default backend and the named ones, with their fallbacks.
+func (o *opened) all() (fallback celeryresults.Backend, named map[string]celeryresults.Backend, err error) {
+	named = map[string]celeryresults.Backend{}
+	for name := range o.settings.ResultBackends {
+		if named[name], err = o.chain(name); err != nil {
+			return nil, nil, err
+		}
+	}
+	if fallback, ok := named[o.settings.ResultBackend]; ok {
+		return fallback, named, nil
+	}
+	fallback, err = o.chain("")
+	return fallback, named, err
+}
+
+// chain returns a backend that reads from its fallbacks, too.
+func (o *opened) chain(name string) (celeryresults.Backend, error) {
+	primary, err := o.one(name)
+	if err != nil {
+		return nil, err
+	}
+	var fallbacks []celeryresults.Backend
+	for _, other := range o.settings.ResultBackends[cmp.Or(name, o.settings.ResultBackend)].Fallbacks {
+		b, err := o.one(other)
+		if err != nil {
+			return nil, err
+		}
+		fallbacks = append(fallbacks, b)
+	}
+	if fallbacks == nil {
+		return primary, nil
+	}
+	return celeryresults.NewChain(primary, fallbacks...), nil
+}
+
+// one opens a backend, if it is not open.
+func (o *opened) one(name string) (celeryresults.Backend, error) {
+	if name == celeryresults.DefaultBackend {
+		name = ""
+	}
+	if _, named := o.settings.ResultBackends[o.settings.ResultBackend]; named {
+		name = cmp.Or(name, o.settings.ResultBackend)
+	}
+	if b, ok := o.byName[name]; ok {
+		return b, nil
+	}
+	b, err := open(o.settings, name)
+	if err == nil {
+		o.byName[name] = b
+	}
+	return b, err
+}
+
+func (o *opened) close() error {
+	var errs []error
+	for _, b := range o.byName {
+		errs = append(errs, b.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// OpenBackend opens one backend: the named entry of CELERY_RESULT_BACKENDS with
+// its fallbacks, or the default backend for the empty name. The caller closes it.
 func OpenBackend(s celeryresults.Settings, name string) (celeryresults.Backend, error) {
+	o := &opened{settings: s, byName: map[string]celeryresults.Backend{}}
+	b, err := o.chain(name)
+	if err != nil {
+		return nil, errors.Join(err, o.close())
+	}
+	if chain, ok := b.(*celeryresults.Chain); ok {
+		return ownedChain{chain, o}, nil
+	}
+	return b, nil
+}
+
+// ownedChain is a chain that closes its fallbacks.
+type ownedChain struct {
+	*celeryresults.Chain
+	opened *opened
+}
+
+// Close ends the waits and closes all backends of the chain.
+func (c ownedChain) Close() error { return errors.Join(c.Chain.Close(), c.opened.close()) }
+
+// open opens one backend by itself.
+func open(s celeryresults.Settings, name string) (celeryresults.Backend, error) {
 	s, err := s.Named(name)
 	if err != nil {
 		return nil, err

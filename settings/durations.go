@@ -113,8 +113,12 @@ func signedSpan(v any) (time.Duration, error) {
 	return parseSpan(s)
 }
 
-// parseSpan reads seconds, a duration as Go writes it, and Python's timedelta
-// as DjangoJSONEncoder (P1DT12H) and str (1 day, 12:00:00) write it.
+// ParseDuration reads a duration as it may stand in a settings file: seconds,
+// 36h, 30d, 2w, P1DT12H or "1 day, 12:00:00".
+func ParseDuration(s string) (time.Duration, error) { return parseSpan(s) }
+
+// parseSpan reads seconds, a duration as Go writes it, also with weeks and days
+// (2w, 30d12h), and Python's timedelta as DjangoJSONEncoder (P1DT12H) and str (1 day, 12:00:00) write it.
 func parseSpan(s string) (time.Duration, error) {
 	if f, err := strconv.ParseFloat(s, 64); err == nil && !math.IsNaN(f) {
 		return fromSeconds(f)
@@ -127,15 +131,16 @@ func parseSpan(s string) (time.Duration, error) {
 			return fromParts(form, parts)
 		}
 	}
-	return 0, fmt.Errorf("must be a duration, not %s; write seconds, or text such as 36h, P1DT12H or \"1 day, 12:00:00\"", quoted(s))
+	return 0, fmt.Errorf("must be a duration, not %s; write seconds, or text such as 36h, 30d, P1DT12H or \"1 day, 12:00:00\"", quoted(s))
 }
 
-// timedeltas are the two ways in which Python writes a timedelta. Their groups
-// are named for what a unit counts. In the first the sign is for everything, in
-// the second for the days alone.
+// timedeltas are the two ways in which Python writes a timedelta, and Go's with
+// weeks and days in front. Their groups are named for what a unit counts. In the
+// second the sign is for the days alone, in the others for everything.
 var timedeltas = []*regexp.Regexp{
 	regexp.MustCompile(`^(?P<sign>-?)P(?:(?P<week>\d+)W)?(?:(?P<day>\d+)D)?(?:T(?:(?P<hour>\d+)H)?(?:(?P<minute>\d+)M)?(?:(?P<second>\d+(?:\.\d+)?)S)?)?$`),
 	regexp.MustCompile(`^(?:(?P<day>-?\d+) days?, )?(?P<hour>\d+):(?P<minute>\d\d):(?P<second>\d\d(?:\.\d+)?)$`),
+	regexp.MustCompile(`^(?P<sign>-?)(?:(?P<week>\d+)w)?(?:(?P<day>\d+)d)?(?:(?P<hour>\d+)h)?(?:(?P<minute>\d+)m)?(?:(?P<second>\d+(?:\.\d+)?)s)?$`),
 }
 
 var secondsIn = map[string]float64{

@@ -104,7 +104,8 @@ func TestNullLeavesTheDefault(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, s{
 		ResultExpires: celeryresults.Never, ResultChordJoinTimeout: celeryresults.Never,
-		Redis: celeryresults.RedisSettings{SocketTimeout: celeryresults.Never, ConnectTimeout: celeryresults.Never},
+		Redis:    celeryresults.RedisSettings{SocketTimeout: celeryresults.Never, ConnectTimeout: celeryresults.Never},
+		DjangoDB: celeryresults.DjangoDBSettings{UnfinishedExpires: celeryresults.Never},
 	}, got)
 }
 
@@ -136,6 +137,36 @@ func TestANamedBackendIsAURLOrATable(t *testing.T) {
 		ResultSerializer: "json", ResultAcceptContent: []string{"json"},
 		ResultBackendTransportOptions: &celeryresults.TransportOptions{GlobalKeyPrefix: "p:"},
 	}}, got.ResultBackends)
+}
+
+func TestWhatDjangoDBCanDoBeyondCelerys(t *testing.T) {
+	databases := m{"default": m{"ENGINE": "sqlite3", "NAME": "a"}, "results": m{"ENGINE": "sqlite3", "NAME": "b"}, "replica": m{"ENGINE": "sqlite3", "NAME": "c"}}
+	byState := map[celeryresults.State]time.Duration{"FAILURE": 30 * 24 * time.Hour, "REVOKED": celeryresults.Never}
+	got, err := settings.FromMap(m{
+		"CELERY_RESULT_BACKEND": "django-db", "DATABASES": databases,
+		"CELERY_RESULT_DATABASE": "results", "CELERY_RESULT_READ_DATABASE": "replica", "CELERY_RESULT_READ_YOUR_WRITES": "10s",
+		"CELERY_RESULT_EXPIRES_BY_STATE": m{"FAILURE": "30d", "REVOKED": nil}, "CELERY_RESULT_UNFINISHED_EXPIRES": "never",
+		"CELERY_RESULT_ARGS_LIMIT": 0,
+		"CELERY_RESULT_BACKENDS": m{"old": "django-db", "billing": m{
+			"BACKEND": "django-db", "RESULT_DATABASE": "default", "RESULT_READ_DATABASE": "results", "RESULT_READ_YOUR_WRITES": 5,
+			"RESULT_EXPIRES_BY_STATE": m{"FAILURE": 60}, "RESULT_UNFINISHED_EXPIRES": "90d", "RESULT_ARGS_LIMIT": 4096, "FALLBACKS": []any{"old", "default"},
+		}},
+	})
+	require.NoError(t, err)
+	assert.Equal(t, celeryresults.DjangoDBSettings{
+		Database: "results", ReadDatabase: "replica", ReadYourWrites: 10 * time.Second, ExpiresByState: byState,
+		UnfinishedExpires: celeryresults.Never, ArgsLimit: -1,
+	}, got.DjangoDB)
+	named, err := got.Named("billing")
+	require.NoError(t, err)
+	assert.Equal(t, celeryresults.DjangoDBSettings{
+		Database: "default", ReadDatabase: "results", ReadYourWrites: 5 * time.Second, UnfinishedExpires: 90 * 24 * time.Hour, ArgsLimit: 4096,
+		ExpiresByState: map[celeryresults.State]time.Duration{"FAILURE": time.Minute},
+	}, named.DjangoDB)
+	assert.Equal(t, []string{"old", "default"}, got.ResultBackends["billing"].Fallbacks)
+	old, err := got.Named("old")
+	require.NoError(t, err)
+	assert.Equal(t, got.DjangoDB, old.DjangoDB, "what an entry does not say follows the application")
 }
 
 func TestServersInOneTextAreSplitAsDjangoDoes(t *testing.T) {

@@ -158,7 +158,11 @@ func TestAnAbsentSettingIsCelerysDefault(t *testing.T) {
 
 func TestNamesListsEverySettingOnce(t *testing.T) {
 	names := settings.Names()
-	want := []string{"CACHES", "CELERY_RESULT_BACKENDS", "CELERY_TASK_BACKENDS", "DATABASES", "DJANGO_CELERY_RESULTS_TASK_ID_MAX_LENGTH"}
+	want := []string{
+		"CACHES", "CELERY_RESULT_BACKENDS", "CELERY_TASK_BACKENDS", "DATABASES", "DJANGO_CELERY_RESULTS_TASK_ID_MAX_LENGTH",
+		"CELERY_RESULT_ARGS_LIMIT", "CELERY_RESULT_DATABASE", "CELERY_RESULT_EXPIRES_BY_STATE", "CELERY_RESULT_READ_DATABASE",
+		"CELERY_RESULT_READ_YOUR_WRITES", "CELERY_RESULT_UNFINISHED_EXPIRES",
+	}
 	for _, f := range facts(t) {
 		want = append(want, "CELERY_"+strings.ToUpper(f.Name))
 	}

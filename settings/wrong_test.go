@@ -104,6 +104,17 @@ var wrongs = []struct {
 	{"a task bound to a URL", m{"CELERY_TASK_BACKENDS": m{"billing.*": "redis://:hunter2@r"}}, nil, []string{"CELERY_TASK_BACKENDS.billing.*", "not a URL"}},
 	{"a task bound to nothing", m{"CELERY_TASK_BACKENDS": m{"billing.*": nil}}, nil, []string{"CELERY_TASK_BACKENDS.billing.*", "null"}},
 
+	{"results in an alias that isn't there", djangoDB("CELERY_RESULT_DATABASE", "reslts"), nil, []string{"CELERY_RESULT_BACKEND", `"reslts"`, "default"}},
+	{"results read from an alias that isn't there", djangoDB("CELERY_RESULT_READ_DATABASE", "replica"), nil, []string{"CELERY_RESULT_READ_DATABASE", `"replica"`}},
+	{"a negative lag", djangoDB("CELERY_RESULT_READ_YOUR_WRITES", -1), nil, []string{"CELERY_RESULT_READ_YOUR_WRITES", "negative"}},
+	{"a state in lower case", djangoDB("CELERY_RESULT_EXPIRES_BY_STATE", m{"failure": 5}), nil, []string{"CELERY_RESULT_EXPIRES_BY_STATE", "FAILURE"}},
+	{"a state's expiry in words", djangoDB("CELERY_RESULT_EXPIRES_BY_STATE", m{"FAILURE": "a month"}), nil, []string{"CELERY_RESULT_EXPIRES_BY_STATE.FAILURE", "a month"}},
+	{"a negative limit of args", djangoDB("CELERY_RESULT_ARGS_LIMIT", -5), nil, []string{"CELERY_RESULT_ARGS_LIMIT", "negative"}},
+	{"two expiries for one table", djangoDB("CELERY_RESULT_BACKENDS", m{"archive": m{"BACKEND": "django-db", "RESULT_EXPIRES": nil}}), nil, []string{"CELERY_RESULT_BACKENDS.archive", "CELERY_RESULT_BACKEND", "same table", "RESULT_DATABASE"}},
+	{"a fallback that isn't there", m{"CELERY_RESULT_BACKENDS": m{"new": m{"BACKEND": "cache+memory://", "FALLBACKS": "old"}}}, nil, []string{"CELERY_RESULT_BACKENDS.new.FALLBACKS", `"old"`}},
+	{"a fallback to itself", m{"CELERY_RESULT_BACKENDS": m{"new": m{"BACKEND": "cache+memory://", "FALLBACKS": "new"}}}, nil, []string{"CELERY_RESULT_BACKENDS.new.FALLBACKS", "itself"}},
+	{"a backend named default", m{"CELERY_RESULT_BACKENDS": m{"default": "cache+memory://"}}, nil, []string{"CELERY_RESULT_BACKENDS.default", "another"}},
+
 	{"a slip in a cache's key", caches("TIMEOUTS", 5), nil, []string{"CACHES.default.TIMEOUTS", "TIMEOUT?"}},
 	{"a slip in a cache's options", cacheOptions("pasword", "hunter2"), nil, []string{"CACHES.default.OPTIONS.pasword", "password?"}},
 	{"a slip in a cache's class", caches("BACKEND", "django.core.cache.backends.redis.RedisCahce"), nil, []string{"CACHES.default.BACKEND", "RedisCahce"}},
@@ -239,4 +250,9 @@ func TestCelerysNamesNeedTheirNamespaceInADjangoModule(t *testing.T) {
 	_, err := settings.FromMap(map[string]any{"RESULT_BACKEND": "cache+memory://", "CELERY_BROKER_URL": "x"})
 	require.ErrorIs(t, err, celeryresults.ErrSettings)
 	require.ErrorContains(t, err, "CELERY_RESULT_BACKEND")
+}
+
+// djangoDB returns settings of django-db with one more.
+func djangoDB(name string, value any) m {
+	return m{"CELERY_RESULT_BACKEND": "django-db", "DATABASES": m{"default": m{"ENGINE": "sqlite3", "NAME": "n"}}, name: value}
 }

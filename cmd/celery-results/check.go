@@ -155,7 +155,7 @@ func forget(ctx context.Context, backend celeryresults.Backend, id string) {
 
 // look notes what the tables of a backend lack, if it has some.
 func (f *finding) look(ctx context.Context, backend celeryresults.Backend) {
-	tables, ok := as[interface {
+	tables, ok := celeryresults.BackendAs[interface {
 		MissingColumns(ctx context.Context) ([]string, error)
 	}](backend)
 	if !ok || ctx.Err() != nil {

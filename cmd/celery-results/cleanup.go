@@ -29,8 +29,7 @@ of a state, or all that are ready, go when they were written longer ago. An age 
 django-db, and so is --dry-run, which counts what would be removed and removes
 nothing.
 
-Backends that share their tables are cleaned up once, and the longest of their
-expiries counts.
+Backends that share their tables are cleaned up once.
 
 Rows are removed in small batches, so that others can work meanwhile. A clean-up
 that is interrupted has removed what it has removed, and the next one goes on.
@@ -140,7 +139,7 @@ func (c *cli) cleanup(ctx context.Context, o dbbackend.CleanupOptions) error {
 		return err
 	case len(stores) == 0:
 		return backends.ErrDisabled
-	case special(o) && !slices.ContainsFunc(stores, resultStore.inTables):
+	case special(o) && !slices.ContainsFunc(stores, (*resultStore).inTables):
 		return withStatus(statusUsage, errors.New("cleanup: --older-than, --state and --dry-run are for django-db, which no backend is"))
 	}
 	for _, store := range stores {
@@ -161,97 +160,64 @@ func special(o dbbackend.CleanupOptions) bool {
 
 // resultStore is where one backend or several keep their results.
 type resultStore struct {
-	names    []string // of the backends, the one that is asked for first
-	key      string   // of its tables; empty for other stores
-	backend  string   // the setting's value, without passwords
-	settings celeryresults.Settings
-	note     string // what people should know
+	names    []string               // of the backends, the one that is asked for first
+	key      string                 // of its tables; empty for other stores
+	backend  string                 // the setting's value, without passwords
+	settings celeryresults.Settings // to clean up by
 }
 
-func (r resultStore) inTables() bool { return r.key != "" }
+func (r *resultStore) inTables() bool { return r.key != "" }
 
 // resultStores returns the store of the named backend, or for the empty name
 // those of all. Backends that keep nothing have none.
-func resultStores(s celeryresults.Settings, name string) ([]resultStore, error) {
-	if _, err := describe(s, name); err != nil {
+func resultStores(s celeryresults.Settings, name string) ([]*resultStore, error) {
+	if _, err := s.Named(name); err != nil {
 		return nil, err
 	}
 	all, err := describe(s, "")
 	if err != nil {
 		return nil, err
 	}
-	var stores []resultStore
-	sharing := map[string][]celeryresults.Settings{} // by key
+	var stores []*resultStore
 	for _, d := range all {
-		chosen, err := s.Named(settingsName(s, d))
-		if err != nil {
+		if stores, err = addStore(stores, s, d); err != nil {
 			return nil, err
-		}
-		if isDisabled(chosen) {
-			continue
-		}
-		_, key, err := targetOf(chosen)
-		if err != nil {
-			return nil, err
-		}
-		i := slices.IndexFunc(stores, func(r resultStore) bool { return key != "" && r.key == key })
-		if i < 0 {
-			i = len(stores)
-			stores = append(stores, resultStore{key: key, backend: d.Backend, settings: chosen})
-		}
-		stores[i].names = append(stores[i].names, d.Name)
-		sharing[key] = append(sharing[key], chosen)
-	}
-	for i := range stores {
-		if stores[i].inTables() {
-			stores[i].share(sharing[stores[i].key])
 		}
 	}
 	return storesOf(stores, name), nil
 }
 
+// addStore adds the store of a backend, or the backend to its store.
+func addStore(stores []*resultStore, s celeryresults.Settings, d celeryresults.Description) ([]*resultStore, error) {
+	chosen, err := s.Named(settingsName(s, d))
+	if err != nil || isDisabled(chosen) {
+		return stores, err
+	}
+	_, key, err := targetOf(chosen)
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(stores, func(r *resultStore) bool { return key != "" && r.key == key })
+	if i < 0 {
+		i = len(stores)
+		stores = append(stores, &resultStore{key: key, backend: d.Backend, settings: chosen})
+	}
+	stores[i].names = append(stores[i].names, d.Name)
+	return stores, nil
+}
+
 // storesOf returns the store of the named backend, with that name first.
-func storesOf(stores []resultStore, name string) []resultStore {
+func storesOf(stores []*resultStore, name string) []*resultStore {
 	if name == "" {
 		return stores
 	}
 	for _, r := range stores {
 		if i := slices.Index(r.names, name); i >= 0 {
 			r.names[0], r.names[i] = r.names[i], r.names[0]
-			return []resultStore{r}
+			return []*resultStore{r}
 		}
 	}
 	return nil
-}
-
-// share makes the longest expiry of the backends that share the tables the one
-// that counts: a row does not say whose it is.
-func (r *resultStore) share(list []celeryresults.Settings) {
-	states := map[celeryresults.State]bool{celeryresults.Success: true, celeryresults.Failure: true, celeryresults.Revoked: true, "": true}
-	for _, s := range list {
-		for state := range s.DjangoDB.ExpiresByState {
-			states[state] = true
-		}
-	}
-	longest := map[celeryresults.State]time.Duration{}
-	differ := false
-	for state := range states {
-		longest[state] = list[0].ExpiresIn(state)
-		for _, s := range list[1:] {
-			own := s.ExpiresIn(state)
-			differ = differ || own != longest[state]
-			if longest[state] != celeryresults.Never && (own == celeryresults.Never || own > longest[state]) {
-				longest[state] = own
-			}
-		}
-	}
-	if !differ {
-		return
-	}
-	r.note = "shared tables: the longest expiry counts"
-	r.settings.DjangoDB.UnfinishedExpires = longest[""]
-	delete(longest, "")
-	r.settings.DjangoDB.ExpiresByState = longest
 }
 
 // cleaned is what a clean-up did.
@@ -267,7 +233,7 @@ type tableCleaner interface {
 	CleanUp(ctx context.Context, o dbbackend.CleanupOptions) (dbbackend.CleanupReport, error)
 }
 
-func (c *cli) cleanStore(ctx context.Context, store resultStore, o dbbackend.CleanupOptions) cleaned {
+func (c *cli) cleanStore(ctx context.Context, store *resultStore, o dbbackend.CleanupOptions) cleaned {
 	switch {
 	case !store.inTables() && !keepsExpired(store.settings):
 		return cleaned{note: "nothing to do: the store drops by itself what has expired"}
@@ -283,20 +249,17 @@ func (c *cli) cleanStore(ctx context.Context, store resultStore, o dbbackend.Cle
 	defer backend.Close()
 	var done cleaned
 	start := time.Now()
-	if tables, ok := as[tableCleaner](backend); ok {
+	if tables, ok := celeryresults.BackendAs[tableCleaner](backend); ok {
 		bar := c.newProgress(store.names[0])
 		o.Progress = bar.show
 		done.report, done.err = tables.CleanUp(ctx, o)
 		bar.clear()
-	} else if cleaner, ok := as[celeryresults.Cleaner](backend); ok {
+	} else if cleaner, ok := celeryresults.BackendAs[celeryresults.Cleaner](backend); ok {
 		done.report.Results, done.err = cleaner.Cleanup(ctx)
 	}
 	done.took = time.Since(start)
-	switch {
-	case done.err != nil:
+	if done.err != nil {
 		done.note = "failed: " + reason(done.err)
-	case o.OlderThan == 0:
-		done.note = store.note
 	}
 	return done
 }
@@ -311,23 +274,8 @@ func keepsExpired(s celeryresults.Settings) bool {
 	return err == nil && isDatabaseCache(entry)
 }
 
-// as returns the first of a backend and those that it wraps that is a T.
-func as[T any](b celeryresults.Backend) (found T, ok bool) {
-	for b != nil {
-		if found, ok = b.(T); ok {
-			return found, true
-		}
-		wrapper, wraps := b.(interface{ Unwrap() celeryresults.Backend })
-		if !wraps {
-			break
-		}
-		b = wrapper.Unwrap()
-	}
-	return found, false
-}
-
 // printCleaned prints what was removed. For people, what is empty is left out.
-func (c *cli) printCleaned(store resultStore, done cleaned, dryRun bool) error {
+func (c *cli) printCleaned(store *resultStore, done cleaned, dryRun bool) error {
 	others := make([]any, len(store.names)-1)
 	for i, name := range store.names[1:] {
 		others[i] = name
@@ -343,7 +291,7 @@ func (c *cli) printCleaned(store resultStore, done cleaned, dryRun bool) error {
 	return c.print(object, cleanedRows(store, done, dryRun))
 }
 
-func cleanedRows(store resultStore, done cleaned, dryRun bool) []row {
+func cleanedRows(store *resultStore, done cleaned, dryRun bool) []row {
 	r := done.report
 	rows := []row{{"backend", strings.Join(store.names, ", ") + " (" + store.backend + ")"}}
 	if done.took > 0 {

@@ -26,8 +26,8 @@ var setters = map[string]setter{
 	"date_done":          instant(func(m *celeryresults.TaskMeta) *time.Time { return &m.DateDone }),
 	"name":               extended(text(func(m *celeryresults.TaskMeta) *string { return &m.Name })),
 	"task_name":          setTaskName,
-	"task_args":          text(func(m *celeryresults.TaskMeta) *string { return &rowOf(m).Args }),
-	"task_kwargs":        text(func(m *celeryresults.TaskMeta) *string { return &rowOf(m).Kwargs }),
+	"task_args":          extended(text(func(m *celeryresults.TaskMeta) *string { return &rowOf(m).Args })),
+	"task_kwargs":        extended(text(func(m *celeryresults.TaskMeta) *string { return &rowOf(m).Kwargs })),
 	"args":               extended(argument(func(m *celeryresults.TaskMeta) *celeryresults.Value { return &m.Args })),
 	"kwargs":             extended(argument(func(m *celeryresults.TaskMeta) *celeryresults.Value { return &m.Kwargs })),
 	"worker":             extended(text(func(m *celeryresults.TaskMeta) *string { return &m.Worker })),
@@ -81,6 +81,9 @@ func complete(m *celeryresults.TaskMeta, fields map[string]any) error {
 		}
 		m.Result = celeryresults.NewValue(failure)
 	}
+	if _, isRow := fields["task_name"]; isRow && !hasExtended(m) {
+		m.Extended = false // a row prints these fields in any case
+	}
 	_, given := fields["date_done"]
 	switch {
 	case !given && m.State.Ready():
@@ -89,6 +92,13 @@ func complete(m *celeryresults.TaskMeta, fields map[string]any) error {
 		rowOf(m).Updated, m.DateDone = m.DateDone, time.Time{}
 	}
 	return nil
+}
+
+// hasExtended reports whether one of the fields of result_extended says
+// something.
+func hasExtended(m *celeryresults.TaskMeta) bool {
+	return m.Name != "" || m.Worker != "" || m.Queue != "" || m.Retries > 0 || len(m.StampedHeaders) > 0 ||
+		!m.Args.IsZero() || !m.Kwargs.IsZero() || m.Row != nil && m.Row.Args+m.Row.Kwargs != ""
 }
 
 // setStamps takes the fields that stamped_headers lists and refuses all other

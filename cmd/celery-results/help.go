@@ -15,26 +15,32 @@ environment override the file. For example:
   BACKEND  = "redis"
   LOCATION = "redis://127.0.0.1:6379/1"
 
-  [CACHES.archive]
-  BACKEND  = "db"
-  LOCATION = "cache_table"
+Results that are to last go into the tables of django-celery-results, those of
+some tasks or, with CELERY_RESULT_BACKEND = "django-db", all. The default keeps the
+others for a while:
+
+  [CELERY_RESULT_BACKENDS.archive]
+  BACKEND         = "django-db"
+  RESULT_EXPIRES  = "never"
+  RESULT_EXTENDED = true
+
+  [CELERY_TASK_BACKENDS]
+  "billing.*" = "archive"
 
   [DATABASES.default]
   ENGINE = "postgresql"
   NAME   = "shop"
   USER   = "shop"
+  HOST   = "127.0.0.1"
 
-  [CELERY_RESULT_BACKENDS.archive]
-  BACKEND        = "django-cache"
-  CACHE_BACKEND  = "archive"
-  RESULT_EXPIRES = "never"
-
-  [CELERY_TASK_BACKENDS]
-  "billing.*" = "archive"
+Tables of results are made by celery-results migrate, unless Django's migrations
+have made them, and those of caches whose BACKEND is "db" by celery-results
+createcachetable. What has expired in tables is removed by celery-results cleanup.
 
 Without a file, the environment is enough:
 
   CELERY_RESULT_BACKEND=cache+memcached://127.0.0.1:11211/ celery-results get ID
+  CELERY_RESULT_BACKEND=django-db+postgresql://shop@127.0.0.1/shop celery-results get ID
 
 Data goes to standard output, all else to standard error. With --format json,
 each result is one JSON object in a line, with --format kombu, too, but with
@@ -44,7 +50,8 @@ behind two dashes: celery-results get -- -id
 Exit statuses:
   0  done; of wait: every task ended with SUCCESS
   1  wait: a task failed or was revoked; or a record can't be read
-  2  wrong usage, wrong settings, or a value that can't be stored
+  2  wrong usage, wrong settings, or a value that can't be stored; of django-db:
+     its tables are missing
   3  store: refused, because a final result stands
   4  get, group get: unknown id
   5  wait: timed out
@@ -84,7 +91,8 @@ Exception of that text.
 
 With --stdin each line is a JSON object with the fields that get prints, task_id
 and status at least. get --format kombu keeps the types of values, such as dates
-and decimals; --format json turns them into texts. A bad line is reported by its number, the
+and decimals; --format json turns them into texts. Whether a record comes from a
+cache or from tables makes no difference. A bad line is reported by its number, the
 others are stored, and the exit status is the highest of all. An unknown field
 is an error; stamps are known when stamped_headers lists them.`
 

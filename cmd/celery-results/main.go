@@ -116,8 +116,15 @@ func (c *cli) getenv(name string) string {
 	return value
 }
 
+// commandRetries is how often an operation is tried unless the settings say, so
+// that a person waits seconds, not half a minute, for a server that is down.
+const commandRetries = 8
+
 func (c *cli) readSettings() (celeryresults.Settings, error) {
 	s, err := settings.Read(c.settingsFile, c.environ)
+	if s.ResultBackendMaxRetries == 0 {
+		s.ResultBackendMaxRetries = commandRetries
+	}
 	return s, withStatus(statusUsage, err)
 }
 

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -67,6 +68,47 @@ func TestASignalEndsStoreWhileItWaitsForItsInput(t *testing.T) {
 
 	require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
 	assert.Equal(t, syscall.SIGINT, endedBy(t, cmd))
+}
+
+func TestASignalEndsACleanupAndTheNextOneGoesOn(t *testing.T) {
+	const rows = 5000
+	environ := freshTables(t)
+	var lines strings.Builder
+	for i := range rows {
+		fmt.Fprintf(&lines, `{"task_id": "old-%d", "status": "SUCCESS", "date_done": "2026-01-21T08:30:15+00:00"}`+"\n", i)
+	}
+	require.Equal(t, result{}, celeryResults(t, environ, lines.String(), "store", "--stdin"))
+	left := func() string {
+		return celeryResults(t, environ, "", "cleanup", "--older-than", "1d", "--dry-run").stdout
+	}
+	require.Contains(t, left(), fmt.Sprint(rows, " would be removed"))
+
+	cmd := process(t, environ, "cleanup", "--older-than", "1d", "--batch", "1")
+	var stdout, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	require.NoError(t, cmd.Start())
+	require.Eventually(t, func() bool { return !strings.Contains(left(), fmt.Sprint(rows, " would")) }, 10*time.Second, time.Millisecond)
+	require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
+	require.Equal(t, syscall.SIGINT, endedBy(t, cmd), stdout.String())
+	assert.Empty(t, stdout.String()+stderr.String(), "without a terminal there is no progress")
+
+	var done, more int
+	_, err := fmt.Sscanf(fieldOf(t, left(), "results:"), "%d would", &more)
+	require.NoError(t, err)
+	require.NotZero(t, more)
+	_, err = fmt.Sscanf(fieldOf(t, celeryResults(t, environ, "", "cleanup", "--older-than", "1d").stdout, "results:"), "%d removed", &done)
+	require.NoError(t, err)
+	assert.Equal(t, more, done)
+	assert.Contains(t, left(), " 0 would be removed")
+}
+
+// fieldOf returns the text of a row of the form for people.
+func fieldOf(t *testing.T, printed, name string) string {
+	t.Helper()
+	_, rest, found := strings.Cut(printed, name)
+	require.True(t, found, printed)
+	text, _, _ := strings.Cut(strings.TrimSpace(rest), "\n")
+	return text
 }
 
 func TestAProcessReportsAnUnreachableStoreInOneLine(t *testing.T) {

@@ -14,12 +14,16 @@ import (
 // progress shows on a terminal how far a clean-up is. Without a terminal it
 // shows nothing.
 type progress struct {
-	bar *progressbar.ProgressBar // nil without a terminal
+	bar   *progressbar.ProgressBar // nil without a terminal
+	drawn time.Time
 }
 
-func (c *cli) newProgress(name string) progress {
+// drawEvery is how often progress is drawn.
+const drawEvery = 100 * time.Millisecond
+
+func (c *cli) newProgress(name string) *progress {
 	if !isTerminal(c.stderr) {
-		return progress{}
+		return &progress{}
 	}
 	return newProgress(c.stderr, name)
 }
@@ -31,35 +35,35 @@ func isTerminal(w io.Writer) bool {
 
 // newProgress makes a line that is drawn when show is called, by no goroutine
 // of its own. How much there is to do is not known yet.
-func newProgress(w io.Writer, name string) progress {
-	return progress{progressbar.NewOptions64(-1,
+func newProgress(w io.Writer, name string) *progress {
+	return &progress{bar: progressbar.NewOptions64(-1,
 		progressbar.OptionSetWriter(w),
 		progressbar.OptionSetDescription(escape(name)),
 		progressbar.OptionShowCount(),
-		progressbar.OptionSetItsString("rows"),
-		progressbar.OptionShowIts(),
-		progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionShowTotalBytes(false),
 		progressbar.OptionSetSpinnerChangeInterval(0),
 		progressbar.OptionUseANSICodes(true),
 	)}
 }
 
 // show draws what was done until now. The number of rows that are due is an
-// estimate, and the bar does not end before the work does.
-func (p progress) show(r dbbackend.CleanupReport) {
-	if p.bar == nil {
+// estimate: once it is passed it grows, as the bar must not end before the work.
+func (p *progress) show(r dbbackend.CleanupReport) {
+	if p.bar == nil || time.Since(p.drawn) < drawEvery {
 		return
 	}
-	if r.Due > 0 {
-		if most := max(r.Due, r.Looked+1); most != p.bar.GetMax64() {
-			p.bar.ChangeMax64(most)
+	p.drawn = time.Now()
+	if most := r.Due; most > 0 {
+		if most <= r.Looked {
+			most = r.Looked + r.Looked/10 + 1
 		}
+		p.bar.ChangeMax64(most)
 	}
 	_ = p.bar.Set64(r.Looked) // it may fail to draw
 }
 
 // clear takes the line away.
-func (p progress) clear() {
+func (p *progress) clear() {
 	if p.bar != nil {
 		_ = p.bar.Clear()
 		_ = p.bar.Exit()

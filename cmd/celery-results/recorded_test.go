@@ -338,12 +338,30 @@ func TestRowsGoThroughAPipeUnchanged(t *testing.T) {
 			require.Equal(t, result{}, celeryResults(t, between, printed.stdout, "store", "--stdin"))
 			stored := celeryResults(t, between, "", args...)
 			require.Equal(t, result{stdout: stored.stdout}, stored)
+			if name == "a cache" {
+				requireNothingInvented(t, stored.stdout)
+			}
 
 			last := freshTables(t)
 			require.Equal(t, result{}, celeryResults(t, last, stored.stdout, "store", "--stdin"))
 			again := celeryResults(t, last, "", args...)
 			require.Equal(t, recordsOf(t, printed.stdout), recordsOf(t, again.stdout))
 		})
+	}
+}
+
+// requireNothingInvented makes sure that a cache does not keep what only a table
+// prints.
+func requireNothingInvented(t testing.TB, lines string) {
+	t.Helper()
+	for line := range strings.Lines(lines) {
+		r := decodeExactly(t, []byte(bareWords.Replace(line)))
+		if !celeryresults.State(r["status"].(string)).Ready() {
+			require.Nil(t, r["date_done"], "when it was last written is not when it was done: %s", line)
+		}
+		if r["task_id"] == "plain" {
+			require.NotContains(t, r, "name", "nothing extended was there: %s", line)
+		}
 	}
 }
 

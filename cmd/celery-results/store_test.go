@@ -36,6 +36,9 @@ func TestEveryBadLineIsReportedByItsReason(t *testing.T) {
 		`{"task_id": "a", "status": "SUCCESS", "children": [[["", null], null]]}`:                                      "children: must be a list of result tuples",
 		`{"task_id": "a", "status": "SUCCESS", "date_done": "2026-13-01T00:00:00"}`:                                    "date_done: must be an ISO 8601 time",
 		`{"task_id": "a", "status": "SUCCESS", "date_created": 5}`:                                                     "date_created: must be an ISO 8601 time",
+		`{"task_id": "a", "status": "SUCCESS", "name": "b", "task_name": "c"}`:                                         `task_name: "c" is not the name, "b"`,
+		`{"task_id": "a", "status": "SUCCESS", "task_name": 5}`:                                                        "task_name: must be a text",
+		`{"task_id": "a", "status": "SUCCESS", "task_args": [5]}`:                                                      "task_args: must be a text",
 		`{"task_id": "a", "status": "SUCCESS", "stamped_headers": "x"}`:                                                "stamped_headers: must be a list",
 		`{"task_id": "a", "status": "SUCCESS", "stamped_headers": ["x", "x"], "x": 1}`:                                 "stamped_headers: must be a list of different texts",
 		`{"task_id": "a", "status": "SUCCESS", "stamped_headers": ["result"]}`:                                         `stamped_headers: "result" is a field of its own`,
@@ -89,6 +92,8 @@ func FuzzParseLine(f *testing.F) {
 	f.Add([]byte(`{"task_id": "a", "status": "SUCCESS", "result": [1, NaN, 1e999, {"__type__": "bytes", "__value__": "x"}]}`))
 	f.Add([]byte(`{"task_id": "a", "status": "FAILURE", "result": {"exc_type": "E", "exc_message": ["x"], "exc_module": null}, "date_done": "2026-11-21T08:30:15+00:00"}`))
 	f.Add([]byte(`{"task_id": "a\u001b", "status": "RETRY", "result": "x", "children": [[["c", [["p", null], null]], [[["m", null], null]]]]}`))
+	f.Add([]byte(`{"task_id": "a", "status": "X", "date_done": "2026-11-21T08:30:15+00:00", "name": "n", "task_name": "n", "task_args": "(1,)", "task_kwargs": null}`))
+	f.Add([]byte(`{"task_id": "a", "status": "SUCCESS", "name": null, "task_name": null, "args": null}`))
 	f.Add([]byte(`{"task_id": "a", "status": "X", "stamped_headers": ["s"], "s": {}, "retries": 3, "args": [], "kwargs": {}, "meta": {"k": {"__type__": "uuid", "__value__": 5}}}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		meta, err := parseLine(line)

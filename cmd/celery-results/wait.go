@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/settings"
 )
 
 func (c *cli) waitCommand() *cobra.Command {
@@ -46,41 +45,10 @@ func parseTimeout(s string) (time.Duration, error) {
 	return d, nil
 }
 
-// parseSpan reads a duration that is more than nothing: a number of seconds, or
-// what Go writes, with weeks and days in front if there are some, as in 1w2d12h.
-func parseSpan(s string) (d time.Duration, ok bool) {
-	if d, ok = times(s, time.Second); ok {
-		return d, d > 0
-	}
-	for _, unit := range []struct {
-		name string
-		is   time.Duration
-	}{{"w", 7 * 24 * time.Hour}, {"d", 24 * time.Hour}} {
-		number, rest, found := strings.Cut(s, unit.name)
-		if !found {
-			continue
-		}
-		part, ok := times(number, unit.is)
-		if !ok {
-			return 0, false
-		}
-		d, s = d+part, rest
-	}
-	if s != "" {
-		rest, err := time.ParseDuration(s)
-		if err != nil || rest < 0 {
-			return 0, false
-		}
-		d += rest
-	}
-	return d, d > 0
-}
-
-// times returns so many units as a number says, if that is a duration.
-func times(number string, unit time.Duration) (time.Duration, bool) {
-	n, err := strconv.ParseFloat(number, 64)
-	n *= float64(unit)
-	return time.Duration(n), err == nil && n >= 0 && n < math.MaxInt64/2 // so that sums fit
+// parseSpan reads a duration that is more than nothing, as in a settings file.
+func parseSpan(s string) (time.Duration, bool) {
+	d, err := settings.ParseDuration(s)
+	return d, err == nil && d > 0
 }
 
 // wait prints the results as they become ready. A limit of zero is none.

@@ -1,5 +1,6 @@
-// Command quickstart shows what this library is for: a generic result backend
-// and a second, separate one, side by side in one program. It needs no server.
+// Command quickstart shows what this library is for: a generic result backend,
+// and a persistent one in a database for the tasks whose results matter, side by
+// side in one program. It needs no server.
 //
 //	go run ./examples/quickstart
 //	go run ./examples/quickstart -dir some/folder   (keeps the database there)
@@ -22,8 +23,8 @@ import (
 
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/backends"
+	"github.com/celeryresults/celeryresults/backends/dbbackend"
 	"github.com/celeryresults/celeryresults/cache"
-	"github.com/celeryresults/celeryresults/cache/dbcache"
 )
 
 func main() {
@@ -36,36 +37,36 @@ func main() {
 	}
 }
 
-// configure says, as a Django project would, which caches there are, and which
-// of them keep the results of which tasks.
+// configure says, as a Django project would, where results are kept: in a cache,
+// but those of billing.* in the tables of django-celery-results, for good.
 func configure(file string) celeryresults.Settings {
 	return celeryresults.Settings{
-		ResultBackend: "django-cache", // in the cache named default
+		ResultBackend:  "django-cache", // in the cache named default
+		ResultExtended: true,           // with the tasks' names and arguments
 		ResultBackends: map[string]celeryresults.BackendSettings{
-			"archive": {Backend: "django-cache", CacheBackend: "table", ResultExpires: celeryresults.Never},
+			"persistent": {Backend: "django-db", ResultExpires: celeryresults.Never},
 		},
-		TaskBackends: map[string]string{"billing.*": "archive"},
-		Caches: map[string]cache.Settings{
-			"default": {Backend: "locmem", Location: []string{"quickstart"}},
-			"table":   {Backend: "db", Location: []string{"cache_table"}, Options: cache.Options{MaxEntries: 1_000_000}},
-		},
-		Databases: map[string]cache.Database{"default": {Engine: "sqlite3", Name: file}},
+		TaskBackends:     map[string]string{"billing.*": "persistent"},
+		TaskTrackStarted: true,
+		Caches:           map[string]cache.Settings{"default": {Backend: "locmem", Location: []string{"quickstart"}}},
+		Databases:        map[string]cache.Database{"default": {Engine: "sqlite3", Name: file}},
 	}
 }
 
-// createTable does what manage.py createcachetable does.
-func createTable(ctx context.Context, file string) error {
+// migrate does what celery-results migrate, or manage.py migrate, does.
+func migrate(ctx context.Context, file string) error {
 	db, err := sql.Open("sqlite", file)
 	if err != nil {
 		return err
 	}
-	return errors.Join(dbcache.CreateTable(ctx, db, "cache_table"), db.Close())
+	_, err = dbbackend.Migrate(ctx, db, dbbackend.MigrateOptions{})
+	return errors.Join(err, db.Close())
 }
 
 // The tasks. Whoever sends one chooses its id; its name chooses the backend.
 var (
 	mail   = &celeryresults.Request{ID: rand.Text(), Task: "mail.newsletter"}
-	bill   = &celeryresults.Request{ID: rand.Text(), Task: "billing.invoice"}
+	bill   = &celeryresults.Request{ID: rand.Text(), Task: "billing.invoice", Args: []any{4711}, Meta: map[string]any{"customer": "acme"}}
 	refund = &celeryresults.Request{ID: rand.Text(), Task: "billing.refund"}
 )
 
@@ -85,7 +86,7 @@ func quickstart(ctx context.Context, dir string, out io.Writer) error {
 		dir = temporary
 	}
 	file := filepath.Join(dir, "results.sqlite3")
-	if err := createTable(ctx, file); err != nil {
+	if err := migrate(ctx, file); err != nil {
 		return err
 	}
 	for _, show := range []func(context.Context, *celeryresults.App, io.Writer) error{work, reopened} {
@@ -155,7 +156,8 @@ func late(ctx context.Context, app *celeryresults.App, out io.Writer) error {
 
 // worker runs the tasks, as a process of its own would.
 func worker(ctx context.Context, app *celeryresults.App, halfway chan<- bool, looked <-chan bool) error {
-	err := app.UpdateState(ctx, bill, "PROGRESS", map[string]int{"current": 40, "total": 100})
+	err := errors.Join(app.RecordPending(ctx, bill), app.MarkAsStarted(ctx, bill),
+		app.UpdateState(ctx, bill, "PROGRESS", map[string]int{"current": 40, "total": 100}))
 	halfway <- true
 	<-looked
 	return errors.Join(err,
@@ -178,5 +180,24 @@ func reopened(ctx context.Context, app *celeryresults.App, out io.Writer) error 
 	fmt.Fprintln(out, "closed and opened again:")
 	fmt.Fprintf(out, "%s: %s, kept in the database\n", bill.Task, billed)
 	fmt.Fprintf(out, "%s: %s, gone with the memory that held it\n", mail.Task, mailed)
+	return list(ctx, app, out)
+}
+
+// list: a database can be asked which results there are, newest first.
+func list(ctx context.Context, app *celeryresults.App, out io.Writer) error {
+	lister, _ := celeryresults.BackendAs[celeryresults.Lister](app.BackendFor(bill.Task))
+	page, err := lister.List(ctx, celeryresults.Query{Task: "billing.*", Labels: map[string]string{"customer": "acme"}})
+	if err != nil {
+		return err
+	}
+	for _, meta := range page.Results {
+		args, err := celeryresults.As[[]int](meta.Args)
+		if err != nil {
+			return err
+		}
+		_, waited := meta.WaitingTime()
+		_, ran := meta.ProcessingTime()
+		fmt.Fprintf(out, "of acme: %s%v, %s, with times: %t\n", meta.Name, args, meta.State, waited && ran)
+	}
 	return nil
 }

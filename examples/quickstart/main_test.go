@@ -16,6 +16,7 @@ billing.invoice: a late PROGRESS was refused, SUCCESS stands
 closed and opened again:
 billing.invoice: SUCCESS, kept in the database
 mail.newsletter: PENDING, gone with the memory that held it
+of acme: billing.invoice[4711], SUCCESS, with times: true
 `
 
 func TestQuickstartPrintsWhatItPromises(t *testing.T) {
