@@ -18,6 +18,7 @@ type Chain struct {
 var (
 	_ Backend = (*Chain)(nil)
 	_ Waiter  = (*Chain)(nil)
+	_ Awaiter = (*Chain)(nil)
 	_ Grouper = (*Chain)(nil)
 )
 
@@ -104,6 +105,11 @@ func (c *Chain) fill(ctx context.Context, b Backend, taskIDs []string, metas []*
 // WaitFor implements Waiter, by asking all of them from time to time.
 func (c *Chain) WaitFor(ctx context.Context, taskID string) (*TaskMeta, error) {
 	return c.poller.WaitFor(ctx, taskID)
+}
+
+// Await implements Awaiter, in the same way.
+func (c *Chain) Await(ctx context.Context, taskID string, until func(*TaskMeta) bool) (*TaskMeta, error) {
+	return c.poller.Await(ctx, taskID, until)
 }
 
 // Forget implements Backend: the results are deleted everywhere.

@@ -36,6 +36,7 @@ type CacheBackend struct {
 var (
 	_ celeryresults.Backend = (*CacheBackend)(nil)
 	_ celeryresults.Waiter  = (*CacheBackend)(nil)
+	_ celeryresults.Awaiter = (*CacheBackend)(nil)
 	_ celeryresults.Grouper = (*CacheBackend)(nil)
 	_ celeryresults.Cleaner = (*CacheBackend)(nil)
 )
@@ -239,14 +240,27 @@ func (b *CacheBackend) GetMany(ctx context.Context, taskIDs []string) ([]*celery
 // WaitFor implements celeryresults.Waiter: caches can only be asked again, and
 // one poller asks for all waiters of the backend together.
 func (b *CacheBackend) WaitFor(ctx context.Context, taskID string) (*celeryresults.TaskMeta, error) {
-	key, err := b.keys.Task(taskID)
-	if err != nil {
+	if err := b.checkID(taskID); err != nil {
 		return nil, err
 	}
-	if err := b.cache.CheckKey(key); err != nil {
-		return nil, err // it would fail the reads of all who wait
-	}
 	return b.poller.WaitFor(ctx, taskID)
+}
+
+// Await implements celeryresults.Awaiter.
+func (b *CacheBackend) Await(ctx context.Context, taskID string, until func(*celeryresults.TaskMeta) bool) (*celeryresults.TaskMeta, error) {
+	if err := b.checkID(taskID); err != nil {
+		return nil, err
+	}
+	return b.poller.Await(ctx, taskID, until)
+}
+
+// checkID refuses an id that would fail the reads of all who wait.
+func (b *CacheBackend) checkID(taskID string) error {
+	key, err := b.keys.Task(taskID)
+	if err != nil {
+		return err
+	}
+	return b.cache.CheckKey(key)
 }
 
 // Forget implements celeryresults.Backend.

@@ -6,6 +6,7 @@ package merge
 
 import (
 	"context"
+	"runtime"
 	"sync"
 )
 
@@ -131,5 +132,6 @@ func (g *Group[R, V]) send(b *batch[R, V]) {
 		b.answers, b.err = g.many(b.ctx, b.requests)
 		b.cancel()
 		close(b.done)
+		runtime.Gosched() // those that were answered may ask again, and go with the next batch
 	}
 }

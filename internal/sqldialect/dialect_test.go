@@ -98,7 +98,7 @@ func TestTimesAreBoundAsDjangoWritesThem(t *testing.T) {
 	}{
 		{time.Date(2026, 11, 21, 10, 49, 41, 0, zone), "2026-11-21 08:49:41"},
 		{time.Date(2026, 11, 21, 10, 49, 41, 123_456_789, zone), "2026-11-21 08:49:41.123456"},
-		{time.Date(2026, 11, 21, 0, 0, 0, 500_000_000, zone), "2026-11-20 22:00:00.5"},
+		{time.Date(2026, 11, 21, 0, 0, 0, 500_000_000, zone), "2026-11-20 22:00:00.500000"},
 		{time.Date(9999, 12, 31, 23, 59, 59, 999_999_999, time.UTC), "9999-12-31 23:59:59.999999"},
 	} {
 		assert.Equal(t, tc.text, sqldialect.SQLite.Time(tc.time))

@@ -61,7 +61,7 @@ func Classify(err error) Condition {
 	if e, ok := errors.AsType[codeError](err); ok && e.Code() != sqliteGeneric {
 		return ofSQLiteCode(e.Code())
 	}
-	if number := mysqlNumber(err); number != 0 {
+	if number := mysqlNumber(err); number != 0 && number != mysqlGeneric {
 		return mysqlConditions[number]
 	}
 	if broken(err) {
@@ -122,6 +122,9 @@ var mysqlConditions = map[int]Condition{
 	1146: NoTable,      // ER_NO_SUCH_TABLE
 }
 
+// mysqlGeneric is ER_UNKNOWN_ERROR: only the message says more.
+const mysqlGeneric = 1105
+
 // mysqlNumber returns the number of a go-sql-driver/mysql error, which begins
 // "Error 1062 (23000): " or "Error 1062: ", and 0 for other errors.
 func mysqlNumber(err error) int {
@@ -169,6 +172,8 @@ var messages = map[string]Condition{
 	"invalid connection":            Disconnected, // mysql.ErrInvalidConn
 	"bad connection":                Transient,    // mysql's for a connection that was found dead
 	"packet for query is too large": TooLarge,     // mysql.ErrPktTooLarge
+	"mysql_send_long_data()":        TooLarge,     // MySQL's, of a parameter over max_allowed_packet
+	"conn closed":                   Disconnected, // pgconn.ErrConnClosed, also of an answer that was lost
 	"UNIQUE constraint failed":      Conflict,     // SQLite, as the next four
 	"database is locked":            Locked,
 	"database table is locked":      Locked,

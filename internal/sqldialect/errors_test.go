@@ -49,12 +49,15 @@ func TestErrorsAreClassified(t *testing.T) {
 		{&pgconn.PgError{Code: "54000"}, sqldialect.TooLarge},
 		{&pgconn.PgError{Code: "42601"}, sqldialect.Other},
 		{&pgconn.PgError{Code: ""}, sqldialect.Other},
+		{pgconn.ErrConnClosed, sqldialect.Disconnected},
 
 		{&mysql.MySQLError{Number: 1062, SQLState: [5]byte([]byte("23000"))}, sqldialect.Conflict},
 		{fmt.Errorf("exec: %w", &mysql.MySQLError{Number: 1213, Message: "Deadlock"}), sqldialect.Transient},
 		{&mysql.MySQLError{Number: 1205}, sqldialect.Transient},
 		{&mysql.MySQLError{Number: 1153}, sqldialect.TooLarge},
 		{&mysql.MySQLError{Number: 1064, Message: "database is locked"}, sqldialect.Other},
+		{&mysql.MySQLError{Number: 1105, Message: "Parameter of prepared statement which is set through mysql_send_long_data() is longer than 'max_allowed_packet' bytes"}, sqldialect.TooLarge},
+		{&mysql.MySQLError{Number: 1105, Message: "something else"}, sqldialect.Other},
 		{mysql.ErrInvalidConn, sqldialect.Disconnected},
 		{mysql.ErrPktTooLarge, sqldialect.TooLarge},
 

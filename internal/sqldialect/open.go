@@ -234,7 +234,9 @@ func sslMode(value string) (string, bool) {
 }
 
 // mysqlSource writes user:password@net(address)/name?parameters. The driver
-// wants clientFoundRows so that writing the same value again counts as a row.
+// wants clientFoundRows so that writing the same value again counts as a row, and
+// maxAllowedPacket=0 to ask the server for its limit: a server that gets more just
+// hangs up.
 func mysqlSource(database cache.Database) (string, error) {
 	switch {
 	case database.Name == "":
@@ -244,7 +246,7 @@ func mysqlSource(database cache.Database) (string, error) {
 	}
 	parameters := url.Values{
 		"parseTime": {"true"}, "loc": {"UTC"}, "clientFoundRows": {"true"}, "interpolateParams": {"true"},
-		"charset": {"utf8mb4"},
+		"charset": {"utf8mb4"}, "maxAllowedPacket": {"0"},
 	}
 	if err := addMySQLOptions(parameters, database.Options); err != nil {
 		return "", err
