@@ -6,7 +6,7 @@ RUN := $(GO) run ./internal/testserver/run
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZTIME ?= 30s
 
-.PHONY: help test quick lint bench fuzz servers build cover
+.PHONY: help test quick lint interop bench fuzz servers build cover
 
 help: ## list what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,9 @@ lint: ## gofmt, go mod tidy, staticcheck and the linters of .golangci.yml
 	$(GO) mod tidy -diff
 	$(GO) tool -modfile=tools/go.mod staticcheck $(PACKAGES)
 	$(GO) run $(GOLANGCI) run $(PACKAGES)
+
+interop: servers ## real Django and Celery read what Go wrote, and the other way round
+	$(RUN) -- $(GO) test -count=1 ./interop/...
 
 bench: servers ## benchmarks: ratios against the raw client or a peer in the same run
 	$(RUN) -- $(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)
