@@ -54,6 +54,7 @@ func TestWatchYieldsEveryStateUntilTheTaskIsReady(t *testing.T) {
 func TestWatchEndsWithItsContextAndWithItsReader(t *testing.T) {
 	app := twoBackends(t)
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	var last error
 	for meta, err := range app.AsyncResult(newID(t)).Watch(ctx) {
 		if err == nil {

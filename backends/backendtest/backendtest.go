@@ -81,6 +81,11 @@ var rows = []row{
 	{"Override with a result that is too large leaves what stands", overrideTooLarge},
 	{"a failure that is too large is stored cut, and marked so", failureTooLarge},
 	{"a wait for an id that the store can't hold ends alone", waitBadID},
+	{"an error tells what became of the result", outcomes},
+	{"a watch sees every state until the task is ready", watchStates},
+	{"a list is sorted, filtered and paged, where there are lists", lists},
+	{"a chord fires once, with all members in order, where there are chords", chordsFireOnce},
+	{"a chord waits until its body is handed over, where there are chords", chordBodies},
 	{"closing twice is no error", closeTwice},
 }
 
