@@ -15,10 +15,6 @@ import (
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
 )
 
-// chordLease is how long a claim on a chord's body holds without being renewed.
-// The clocks of the processes that sweep must differ by less.
-const chordLease = time.Minute
-
 // membersPerStatement is how many members a statement inserts.
 const membersPerStatement = 250
 
@@ -104,7 +100,7 @@ func (b *DatabaseBackend) checkChord(ctx context.Context, chordID string) error 
 }
 
 // ReportPart implements celeryresults.Chorder. The body is handed over under a
-// claim of a minute, which is renewed while that takes longer.
+// claim (see Options.ChordLease), which is renewed while that takes longer.
 func (b *DatabaseBackend) ReportPart(ctx context.Context, chordID, taskID string, body celeryresults.ChordBody) error {
 	if err := b.checkChord(ctx, chordID); err != nil {
 		return err
@@ -154,7 +150,7 @@ func (b *DatabaseBackend) claim(ctx context.Context, s session, chordID, token s
 		claimed_until = CASE WHEN ` + free + ` THEN $5 ELSE claimed_until END,
 		missing = missing - $2
 		WHERE ` + b.dialect.SameKey("group_id", "$1"))
-	_, err := s.Affect(ctx, q, chordID, reported, b.dialect.Time(now), token, b.dialect.Time(now.Add(chordLease)))
+	_, err := s.Affect(ctx, q, chordID, reported, b.dialect.Time(now), token, b.dialect.Time(now.Add(b.lease)))
 	if err != nil {
 		return false, err
 	}
@@ -165,34 +161,50 @@ func (b *DatabaseBackend) claim(ctx context.Context, s session, chordID, token s
 }
 
 // handOver calls body for a chord that is claimed, and removes the chord, or
-// gives the claim back when body fails.
+// gives the claim back when that fails.
 func (b *DatabaseBackend) handOver(ctx context.Context, chordID, token string, body celeryresults.ChordBody) error {
-	chord, err := b.readChord(ctx, chordID)
+	err := b.callBody(ctx, chordID, token, body)
+	ctx = context.WithoutCancel(ctx)
 	if err != nil {
-		return fmt.Errorf("dbbackend: chord: %w", errors.Join(err, b.release(ctx, chordID, token)))
+		return errors.Join(err, b.release(ctx, chordID, token))
 	}
-	results, err := b.GetMany(ctx, chord.Members)
-	if results == nil {
-		return fmt.Errorf("dbbackend: chord: %w", errors.Join(err, b.release(ctx, chordID, token)))
-	}
-	err = b.call(ctx, token, body, chord, results)
-	if err != nil {
-		return errors.Join(err, b.release(context.WithoutCancel(ctx), chordID, token))
-	}
-	if err := b.dropChord(context.WithoutCancel(ctx), chordID, token); err != nil {
+	if err := b.dropChord(ctx, chordID, token); err != nil {
 		return fmt.Errorf("dbbackend: confirm chord %q, whose body was handed over: %w", chordID, err)
 	}
 	return nil
 }
 
-// call calls body, and renews the claim meanwhile.
-func (b *DatabaseBackend) call(ctx context.Context, token string, body celeryresults.ChordBody, chord celeryresults.Chord, results []*celeryresults.TaskMeta) error {
+func (b *DatabaseBackend) callBody(ctx context.Context, chordID, token string, body celeryresults.ChordBody) error {
 	if body == nil {
 		return errors.New("dbbackend: chord: no body to call")
 	}
-	stop := b.renew(ctx, chord.ID, token)
+	stop := b.renew(ctx, chordID, token)
 	defer stop() // also when body panics
+	chord, err := b.readChord(ctx, chordID)
+	if err != nil {
+		return fmt.Errorf("dbbackend: chord: %w", err)
+	}
+	results, err := b.memberResults(ctx, chord.Members)
+	if err != nil {
+		return fmt.Errorf("dbbackend: chord: %w", err)
+	}
 	return body(ctx, chord, results)
+}
+
+// memberResults reads results where they were stored: a replica may not have
+// those of the last members yet. A record that is no result is unknown.
+func (b *DatabaseBackend) memberResults(ctx context.Context, members []string) ([]*celeryresults.TaskMeta, error) {
+	found, err := b.find(ctx, b.db, members)
+	if found == nil {
+		return nil, err
+	}
+	results := make([]*celeryresults.TaskMeta, len(members))
+	for i, id := range members {
+		if results[i] = found[id]; results[i] == nil {
+			results[i] = celeryresults.NewUnknownMeta(id)
+		}
+	}
+	return results, nil
 }
 
 // renew keeps a claim while its body is handed over, until stop is called.
@@ -201,7 +213,7 @@ func (b *DatabaseBackend) renew(ctx context.Context, chordID, token string) (sto
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		tick := time.NewTicker(chordLease / 4)
+		tick := time.NewTicker(b.lease / 4)
 		defer tick.Stop()
 		q := b.dialect.Rebind(`UPDATE ` + chordTable + ` SET claimed_until = $1 WHERE ` + b.dialect.SameKey("group_id", "$2") + ` AND claimed_by = $3`)
 		for {
@@ -209,7 +221,7 @@ func (b *DatabaseBackend) renew(ctx context.Context, chordID, token string) (sto
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				_ = b.change(ctx, q, b.dialect.Time(b.now().Add(chordLease)), chordID, token) // the next tick tries again
+				_ = b.change(ctx, q, b.dialect.Time(b.now().Add(b.lease)), chordID, token) // the next tick tries again
 			}
 		}
 	}()
@@ -338,7 +350,8 @@ var ErrUnknownChord = errors.New("dbbackend: unknown chord counter")
 
 // StartChordCounter makes the counter of a chord as django-celery-results does
 // (DatabaseBackend.apply_chord), for members that run in Python or in Go. Its
-// rule is Python's: every part that is reported counts, also a second time.
+// rule is Python's: every part that is reported counts, also a second time. A
+// counter that stands is left as it is.
 func (b *DatabaseBackend) StartChordCounter(ctx context.Context, group celeryresults.ResultTuple) error {
 	if err := b.checkGroup(ctx, group.ID); err != nil {
 		return err
@@ -350,9 +363,8 @@ func (b *DatabaseBackend) StartChordCounter(ctx context.Context, group celeryres
 	if err != nil {
 		return fmt.Errorf("dbbackend: start chord counter %q: %w", group.ID, err)
 	}
-	q := b.dialect.Rebind(`INSERT INTO ` + counter + ` (group_id, sub_tasks, count) VALUES ($1, $2, $3)`)
-	_, err = b.db.Affect(ctx, q, group.ID, string(members), len(group.Children))
-	if err != nil {
+	q := b.dialect.Rebind(b.insertNew(counter, `(group_id, sub_tasks, count) VALUES ($1, $2, $3)`))
+	if err := b.change(ctx, q, group.ID, string(members), len(group.Children)); err != nil {
 		return fmt.Errorf("dbbackend: start chord counter: %w", err)
 	}
 	return nil
@@ -361,14 +373,15 @@ func (b *DatabaseBackend) StartChordCounter(ctx context.Context, group celeryres
 // CountChordPart counts one member of a chord that Python or StartChordCounter
 // started (DatabaseBackend.on_chord_part_return): Python's workers and Go's can
 // count the same chord. Whoever gets Left 0 runs the body. As in Python, a body is
-// lost when the process dies between counting and running it. After an error that
-// is not sqldialect's to repeat safely it is not known whether the part counted.
+// lost when the process dies between counting and running it. When the connection
+// breaks under way it is not known whether the part counted, and nothing is
+// repeated.
 func (b *DatabaseBackend) CountChordPart(ctx context.Context, groupID string) (ChordCount, error) {
 	if err := b.checkGroup(ctx, groupID); err != nil {
 		return ChordCount{}, err
 	}
 	var count ChordCount
-	err := sqldialect.Retry(ctx, sqldialect.Once, func() error {
+	err := b.retryOnce(ctx, func() error {
 		return b.db.InTx(ctx, func(tx *sqldialect.Tx) (err error) {
 			count, err = b.countPart(ctx, tx, groupID)
 			return err
@@ -378,7 +391,7 @@ func (b *DatabaseBackend) CountChordPart(ctx context.Context, groupID string) (C
 		return ChordCount{}, fmt.Errorf("%w %q", ErrUnknownChord, groupID)
 	}
 	if err != nil {
-		return ChordCount{}, fmt.Errorf("dbbackend: count chord part: %w", b.explain(ctx, err))
+		return ChordCount{}, fmt.Errorf("dbbackend: count chord part: %w", err)
 	}
 	return count, nil
 }

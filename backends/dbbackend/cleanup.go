@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -90,6 +91,8 @@ type cleaner struct {
 
 	labels bool          // some results have labels
 	best   time.Duration // the least that a row took in a batch
+	stored int64         // results that the backend had stored when the last batch ended
+	busy   bool          // others were at work during the last batch
 }
 
 func (c *cleaner) run(ctx context.Context) error {
@@ -125,23 +128,20 @@ func (c *cleaner) check() error {
 		c.o.Batch = defaultBatch
 	}
 	s := c.b.settings
+	byState := map[celeryresults.State]time.Duration{}
+	maps.Copy(byState, s.DjangoDB.ExpiresByState)
 	if c.o.OlderThan > 0 {
+		s.DjangoDB.UnfinishedExpires = s.ExpiresIn("")
 		s.ResultExpires = c.o.OlderThan
-		s.DjangoDB.UnfinishedExpires = c.b.settings.ExpiresIn("")
-		s.DjangoDB.ExpiresByState = nil
+		maps.DeleteFunc(byState, func(state celeryresults.State, _ time.Duration) bool { return state.Ready() })
 	}
-	if c.o.ByState != nil {
-		s.DjangoDB.ExpiresByState = maps.Clone(s.DjangoDB.ExpiresByState)
-		if s.DjangoDB.ExpiresByState == nil {
-			s.DjangoDB.ExpiresByState = map[celeryresults.State]time.Duration{}
+	for state, age := range c.o.ByState {
+		if age <= 0 && age != celeryresults.Never {
+			return fmt.Errorf("an age of %s for %s can't be", age, state)
 		}
-		for state, age := range c.o.ByState {
-			if age <= 0 && age != celeryresults.Never {
-				return fmt.Errorf("an age of %s for %s can't be", age, state)
-			}
-			s.DjangoDB.ExpiresByState[state] = age
-		}
+		byState[state] = age
 	}
+	s.DjangoDB.ExpiresByState = byState
 	c.expiry = newExpiry(&s)
 	return nil
 }
@@ -169,13 +169,18 @@ func (c *cleaner) results(ctx context.Context) error {
 	now := c.b.now()
 	c.report.Due = c.due(ctx, now.Add(-shortest))
 	return c.walk(ctx, taskTable, "status", now.Add(-shortest), func(keys []key) error {
-		var expired []key
+		expired := map[celeryresults.State][]key{}
 		for _, k := range keys {
 			if c.expiry.expired(k.state, k.done, now) {
-				expired = append(expired, k)
+				expired[k.state] = append(expired[k.state], k)
 			}
 		}
-		return c.remove(ctx, expired, now)
+		for _, state := range slices.Sorted(maps.Keys(expired)) {
+			if err := c.remove(ctx, state, idsOf(expired[state]), now); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
@@ -205,10 +210,10 @@ func (c *cleaner) walk(ctx context.Context, table, state string, before time.Tim
 		condition = `date_done >= $2 AND (date_done > $2 OR id > $3)`
 	}
 	q := c.b.dialect.Rebind(`SELECT id, date_done, ` + state + ` FROM ` + table + ` WHERE date_done < $1 AND ` + condition +
-		` ORDER BY date_done, id LIMIT ` + strconv.Itoa(c.o.Batch))
+		` ORDER BY date_done, id LIMIT $4`)
 	for {
-		started := time.Now()
-		keys, err := c.keys(ctx, q, c.b.dialect.Time(before), c.b.dialect.Time(last.done), last.id)
+		started, size := time.Now(), c.size()
+		keys, err := c.keys(ctx, q, c.b.dialect.Time(before), c.b.dialect.Time(last.done), last.id, size)
 		if err != nil || len(keys) == 0 {
 			return err
 		}
@@ -220,7 +225,7 @@ func (c *cleaner) walk(ctx context.Context, table, state string, before time.Tim
 		if c.o.Progress != nil {
 			c.o.Progress(c.report)
 		}
-		if err := c.yield(ctx, time.Since(started), len(keys)); err != nil || len(keys) < c.o.Batch {
+		if err := c.yield(ctx, time.Since(started), len(keys)); err != nil || len(keys) < size {
 			return err
 		}
 	}
@@ -231,7 +236,7 @@ func (c *cleaner) keys(ctx context.Context, q sqldialect.Query, args ...any) (ke
 		keys = make([]key, 0, c.o.Batch)
 		return c.b.db.Rows(ctx, q, args, func(scan func(...any) error) error {
 			var k key
-			err := scan(&k.id, c.b.dialect.ScanTime(&k.done), &k.state)
+			err := scan(&k.id, c.b.scanTime(&k.done), &k.state)
 			keys = append(keys, k)
 			return err
 		})
@@ -239,17 +244,29 @@ func (c *cleaner) keys(ctx context.Context, q sqldialect.Query, args ...any) (ke
 	return keys, err
 }
 
-// yield pauses after a batch that took much longer than the quickest one: others
-// want the database, too.
+// size is how many rows the next batch looks at: fewer while others are at work.
+func (c *cleaner) size() int {
+	if c.busy {
+		return max(c.o.Batch/busyShare, 1)
+	}
+	return c.o.Batch
+}
+
+// yield pauses after a batch while others want the database, too: when this
+// backend stored something meanwhile, or when the batch took much longer than the
+// quickest one.
 func (c *cleaner) yield(ctx context.Context, took time.Duration, rows int) error {
 	perRow := took / time.Duration(max(rows, 1))
 	if c.best == 0 || perRow < c.best {
 		c.best = perRow
 	}
-	if perRow < 2*c.best {
+	stored := c.b.stored.Load()
+	c.busy = stored != c.stored || perRow >= 2*c.best
+	c.stored = stored
+	if !c.busy {
 		return ctx.Err()
 	}
-	timer := time.NewTimer(min(took, longestYield))
+	timer := time.NewTimer(min(busyShare*took, longestYield))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -259,34 +276,48 @@ func (c *cleaner) yield(ctx context.Context, took time.Duration, rows int) error
 	}
 }
 
+// busyShare is into how many parts the database's time is divided while others are
+// at work: one is for the clean-up.
+const busyShare = 4
+
 const longestYield = 100 * time.Millisecond
 
-// remove deletes the rows unless they were written since.
-func (c *cleaner) remove(ctx context.Context, keys []key, now time.Time) error {
-	if len(keys) == 0 {
-		return nil
-	}
-	n := int64(len(keys))
+// remove deletes the rows of one state unless they were written since. Their
+// labels go last: those of a row that stays are needed.
+func (c *cleaner) remove(ctx context.Context, state celeryresults.State, ids []string, now time.Time) error {
+	n := int64(len(ids))
 	if !c.o.DryRun {
-		ids := idsOf(keys)
-		if err := c.removeLabels(ctx, ids); err != nil {
+		q := c.b.dialect.Rebind(`DELETE FROM ` + taskTable + ` WHERE ` + c.inIDs("id", ids) + ` AND status = $1 AND date_done < $2`)
+		var err error
+		if n, err = c.affect(ctx, q, string(state), c.b.dialect.Time(now.Add(-c.expiry.of(state)))); err != nil {
 			return err
 		}
-		condition := c.inIDs("id", ids)
-		q := c.b.dialect.Rebind(`DELETE FROM ` + taskTable + ` WHERE ` + condition + ` AND ` + c.expiry.condition("", 1))
-		err := c.b.retry(ctx, func() (err error) {
-			n, err = c.b.db.Affect(ctx, q, c.expiry.args(now, c.b.dialect.Time)...)
-			return err
-		})
-		if err != nil {
-			return err
+		if c.labels {
+			if _, err := c.affect(ctx, c.b.dialect.Rebind(`DELETE FROM `+c.orphaned(ids))); err != nil {
+				return err
+			}
 		}
 	}
 	c.report.Results += n
-	for _, k := range keys {
-		c.report.ByState[k.state]++
-	}
+	c.report.ByState[state] += n
 	return nil
+}
+
+// affect runs a statement that can be applied twice and returns how many rows it
+// changed.
+func (c *cleaner) affect(ctx context.Context, q sqldialect.Query, args ...any) (n int64, err error) {
+	err = c.b.retry(ctx, func() error {
+		n, err = c.b.db.Affect(ctx, q, args...)
+		return err
+	})
+	return n, err
+}
+
+// orphaned is the label table with the condition that labels belong to one of the
+// results, but that is gone, or was replaced after it had expired.
+func (c *cleaner) orphaned(ids []string) string {
+	return labelTable + ` WHERE ` + c.inIDs("result_id", ids) +
+		` AND NOT EXISTS (SELECT 1 FROM ` + taskTable + ` t WHERE t.id = ` + labelTable + `.result_id AND t.date_created = ` + labelTable + `.date_created)`
 }
 
 func idsOf(keys []key) []string {
@@ -305,17 +336,10 @@ func (c *cleaner) inIDs(column string, ids []string) string {
 	return column + ` IN (` + strings.Join(ids, ",") + `)`
 }
 
-func (c *cleaner) removeLabels(ctx context.Context, ids []string) error {
-	if !c.labels {
-		return nil
-	}
-	return c.b.change(ctx, sqldialect.Query{Text: `DELETE FROM ` + labelTable + ` WHERE ` + c.inIDs("result_id", ids)})
-}
-
 // groups removes groups, which expire as a SUCCESS does.
 func (c *cleaner) groups(ctx context.Context) error {
 	expires := c.expiry.of(celeryresults.Success)
-	if expires == celeryresults.Never || c.layout.groupID == 0 && c.b.dialect != sqldialect.SQLite {
+	if expires == celeryresults.Never || !c.layout.groups {
 		return nil
 	}
 	before := c.b.now().Add(-expires)
@@ -323,11 +347,8 @@ func (c *cleaner) groups(ctx context.Context) error {
 		n := int64(len(keys))
 		if !c.o.DryRun {
 			q := c.b.dialect.Rebind(`DELETE FROM ` + groupTable + ` WHERE ` + c.inIDs("id", idsOf(keys)) + ` AND date_done < $1`)
-			err := c.b.retry(ctx, func() (err error) {
-				n, err = c.b.db.Affect(ctx, q, c.b.dialect.Time(before))
-				return err
-			})
-			if err != nil {
+			var err error
+			if n, err = c.affect(ctx, q, c.b.dialect.Time(before)); err != nil {
 				return err
 			}
 		}
@@ -338,64 +359,72 @@ func (c *cleaner) groups(ctx context.Context) error {
 
 // orphans removes the labels of results that others, such as Django, removed.
 func (c *cleaner) orphans(ctx context.Context) error {
-	if !c.labels || c.o.DryRun {
+	if !c.labels {
 		return nil
 	}
 	next := c.b.dialect.Rebind(`SELECT DISTINCT result_id FROM ` + labelTable + ` WHERE result_id > $1 ORDER BY result_id LIMIT ` + strconv.Itoa(c.o.Batch))
-	for last := int64(0); ; {
-		var ids []string
-		err := c.b.retry(ctx, func() error {
-			ids = nil
-			return c.b.db.Rows(ctx, next, []any{last}, func(scan func(...any) error) error {
-				err := scan(&last)
-				ids = append(ids, strconv.FormatInt(last, 10))
-				return err
-			})
-		})
+	for last := "0"; ; {
+		ids, err := c.texts(ctx, next, last)
 		if err != nil || len(ids) == 0 {
 			return err
 		}
-		q := sqldialect.Query{Text: `DELETE FROM ` + labelTable + ` WHERE ` + c.inIDs("result_id", ids) +
-			` AND NOT EXISTS (SELECT 1 FROM ` + taskTable + ` t WHERE t.id = ` + labelTable + `.result_id)`}
-		var n int64
-		err = c.b.retry(ctx, func() (err error) {
-			n, err = c.b.db.Affect(ctx, q)
-			return err
-		})
+		last = ids[len(ids)-1]
+		n := int64(0)
+		if c.o.DryRun {
+			err = c.b.db.Row(ctx, c.b.dialect.Rebind(`SELECT COUNT(*) FROM `+c.orphaned(ids)), nil, &n)
+		} else {
+			n, err = c.affect(ctx, c.b.dialect.Rebind(`DELETE FROM `+c.orphaned(ids)))
+		}
 		if err != nil {
 			return err
 		}
 		c.report.Labels += n
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 	}
 }
+
+// texts returns the only column of what a query selects.
+func (c *cleaner) texts(ctx context.Context, q sqldialect.Query, args ...any) (texts []string, err error) {
+	err = c.b.retry(ctx, func() error {
+		texts = nil
+		return c.b.db.Rows(ctx, q, args, func(scan func(...any) error) error {
+			var text string
+			err := scan(&text)
+			texts = append(texts, text)
+			return err
+		})
+	})
+	return texts, err
+}
+
+// chordsPerStatement is how many abandoned chords are looked up at once.
+const chordsPerStatement = 100
 
 // chords removes chords that were never completed, after the time that other
 // unfinished records stay.
 func (c *cleaner) chords(ctx context.Context) error {
-	if !c.layout.chords || c.expiry.others == celeryresults.Never || c.o.DryRun {
+	if !c.layout.chords || c.expiry.others == celeryresults.Never {
 		return nil
 	}
+	q := c.b.dialect.Rebind(`SELECT group_id FROM ` + chordTable + ` WHERE date_created < $1 AND group_id > $2
+		ORDER BY group_id LIMIT ` + strconv.Itoa(chordsPerStatement))
 	before := c.b.dialect.Time(c.b.now().Add(-c.expiry.others))
-	q := c.b.dialect.Rebind(`SELECT group_id FROM ` + chordTable + ` WHERE date_created < $1 ORDER BY group_id LIMIT 100`)
-	for {
-		var ids []string
-		err := c.b.retry(ctx, func() error {
-			ids = nil
-			return c.b.db.Rows(ctx, q, []any{before}, func(scan func(...any) error) error {
-				var id string
-				err := scan(&id)
-				ids = append(ids, id)
-				return err
-			})
-		})
+	for last := ""; ; {
+		ids, err := c.texts(ctx, q, before, last)
 		if err != nil || len(ids) == 0 {
 			return err
 		}
 		for _, id := range ids {
-			if err := c.b.dropChord(ctx, id, ""); err != nil {
+			if !c.o.DryRun {
+				err = c.b.dropChord(ctx, id, "")
+			}
+			if err != nil {
 				return err
 			}
 			c.report.Chords++
 		}
+		last = ids[len(ids)-1]
 	}
 }

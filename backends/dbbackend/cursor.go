@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
+	"strings"
 	"time"
 
 	"github.com/celeryresults/celeryresults"
@@ -42,7 +43,7 @@ var (
 // else is celeryresults.ErrCursor.
 func parseCursor(text string, query uint32) (cursor, error) {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || len(raw) != cursorSize || raw[0] != cursorVersion {
+	if err != nil || len(raw) != cursorSize || raw[0] != cursorVersion || strings.ContainsAny(text, "\r\n") {
 		return cursor{}, fmt.Errorf("dbbackend: %w", celeryresults.ErrCursor)
 	}
 	c := cursor{

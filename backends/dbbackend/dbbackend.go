@@ -18,6 +18,7 @@
 package dbbackend
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -52,10 +53,12 @@ type DatabaseBackend struct {
 	settings  celeryresults.Settings
 	expiry    expiry
 	now       func() time.Time
+	lease     time.Duration // of chords
 	owned     []*sql.DB
 
 	layout atomic.Pointer[layout] // of the tables; nil until they were looked at
 	closed atomic.Bool
+	stored atomic.Int64 // results, for the clean-up to know of
 	stores *merge.Group[*request, error]
 	gets   *merge.Group[string, *celeryresults.TaskMeta]
 	poller *celeryresults.Poller
@@ -81,9 +84,17 @@ type Options struct {
 	// such as wrapped ones. Default: told by the driver.
 	Engine string
 
+	// ChordLease is how long a claim on a chord's body holds when the process
+	// that has it no longer renews it. The clocks of the processes that sweep must
+	// differ by less. Default: a minute.
+	ChordLease time.Duration
+
 	// Now is the clock. Default: time.Now.
 	Now func() time.Time
 }
+
+// defaultLease is the default of Options.ChordLease.
+const defaultLease = time.Minute
 
 // ErrNoTable is returned by every operation while the tables are not there.
 var ErrNoTable = errors.New("dbbackend: no table")
@@ -106,7 +117,7 @@ func New(db *sql.DB, s celeryresults.Settings, o Options) (*DatabaseBackend, err
 	if err != nil {
 		return nil, fmt.Errorf("dbbackend: new: %w", err)
 	}
-	b := &DatabaseBackend{db: sqldialect.NewDB(db, dialect), dialect: dialect, settings: s, now: o.Now}
+	b := &DatabaseBackend{db: sqldialect.NewDB(db, dialect), dialect: dialect, settings: s, now: o.Now, lease: o.ChordLease}
 	if b.reads = b.db; o.Reads != nil {
 		b.reads = sqldialect.NewDB(o.Reads, dialect)
 		if s.DjangoDB.ReadYourWrites > 0 {
@@ -115,6 +126,9 @@ func New(db *sql.DB, s celeryresults.Settings, o Options) (*DatabaseBackend, err
 	}
 	if b.now == nil {
 		b.now = time.Now
+	}
+	if b.lease <= 0 {
+		b.lease = defaultLease
 	}
 	if err := b.serializers(s); err != nil {
 		return nil, err
@@ -164,7 +178,10 @@ const readers = 4
 // closes them. The program links the driver: pgx, mysql, or modernc.org's sqlite.
 // Nothing is connected to yet.
 func Open(s celeryresults.Settings) (*DatabaseBackend, error) {
-	database, read := databases(s)
+	database, read, err := databases(s)
+	if err != nil {
+		return nil, err
+	}
 	db, dialect, err := sqldialect.Open(database)
 	if err != nil {
 		return nil, fmt.Errorf("dbbackend: open: %w", err)
@@ -190,18 +207,28 @@ func Open(s celeryresults.Settings) (*DatabaseBackend, error) {
 
 // databases returns where the tables are, and where they are read, nil for the
 // same place.
-func databases(s celeryresults.Settings) (database cache.Database, read *cache.Database) {
-	if url, ok := strings.CutPrefix(s.ResultBackend, "django-db+"); ok {
-		return cache.Database{URL: url}, nil
+func databases(s celeryresults.Settings) (database cache.Database, read *cache.Database, err error) {
+	alias := cmp.Or(s.DjangoDB.Database, celeryresults.DefaultDatabase)
+	url, byURL := strings.CutPrefix(s.ResultBackend, "django-db+")
+	if byURL {
+		database = cache.Database{URL: url}
+	} else if database, err = databaseOf(s, alias); err != nil {
+		return database, nil, err
 	}
-	alias := s.DjangoDB.Database
-	if alias == "" {
-		alias = celeryresults.DefaultDatabase
+	readAlias := s.DjangoDB.ReadDatabase
+	if readAlias == "" || readAlias == alias && !byURL {
+		return database, nil, nil
 	}
-	if r, ok := s.Databases[s.DjangoDB.ReadDatabase]; ok && s.DjangoDB.ReadDatabase != alias {
-		read = &r
+	r, err := databaseOf(s, readAlias)
+	return database, &r, err
+}
+
+func databaseOf(s celeryresults.Settings, alias string) (cache.Database, error) {
+	database, ok := s.Databases[alias]
+	if !ok {
+		return database, fmt.Errorf("dbbackend: open: DATABASES has no %q", alias)
 	}
-	return s.Databases[alias], read
+	return database, nil
 }
 
 // openReads opens the handle to read from: another database, or more connections

@@ -99,16 +99,18 @@ func (b *DatabaseBackend) encode(l *layout, meta *celeryresults.TaskMeta, overri
 	codec := b.documents.Codec
 	e := &entry{
 		id: meta.TaskID, state: meta.State, power: powerOf(meta.State, override),
-		contentType: codec.ContentType(), contentEncoding: codec.ContentEncoding(), group: meta.GroupID,
+		contentType: codec.ContentType(), contentEncoding: codec.ContentEncoding(),
 		done: meta.DateDone, created: meta.DateCreated, started: meta.DateStarted,
 	}
-	e.times(b.now())
-	result, err := b.documents.AppendResult(make([]byte, 0, 256), meta)
+	if err := e.times(b.now()); err != nil {
+		return nil, fmt.Errorf("dbbackend: encode task %q: %w", meta.TaskID, err)
+	}
+	buffer, err := b.documents.AppendResult(make([]byte, 0, 512), meta)
 	if err != nil {
 		return nil, err
 	}
-	e.result = text(codec, result)
-	w := metaWriter{layout: l, codec: codec, entry: e, doc: make(python.Dict, 0, 12)}
+	e.result = text(codec, buffer)
+	w := metaWriter{layout: l, codec: codec, entry: e, doc: make(python.Dict, 0, 12), buffer: buffer}
 	w.add("children", keyvalue.Children(meta.Children))
 	e.traceback = w.fit("traceback", meta.Traceback)
 	e.periodic = w.fit("periodic_task_name", meta.PeriodicTaskName)
@@ -118,11 +120,9 @@ func (b *DatabaseBackend) encode(l *layout, meta *celeryresults.TaskMeta, overri
 	if err = errors.Join(err, w.rest(meta)); err != nil {
 		return nil, fmt.Errorf("dbbackend: encode task %q: %w", meta.TaskID, err)
 	}
-	encoded, err := codec.Append(make([]byte, 0, 256), w.doc)
-	if err != nil {
+	if e.meta, err = w.encoded(w.doc); err != nil {
 		return nil, fmt.Errorf("dbbackend: encode metadata of task %q: %w", meta.TaskID, err)
 	}
-	e.meta = text(codec, encoded)
 	return e, nil
 }
 
@@ -134,8 +134,9 @@ func (b *DatabaseBackend) argsLimit() int {
 }
 
 // times sets the columns that Django's code sets itself: date_created on insert,
-// date_done on every write, and date_started with STARTED.
-func (e *entry) times(now time.Time) {
+// date_done on every write, and date_started with STARTED. A time that not every
+// database holds is an error.
+func (e *entry) times(now time.Time) error {
 	if e.done.IsZero() {
 		e.done = now
 	}
@@ -145,6 +146,12 @@ func (e *entry) times(now time.Time) {
 	if e.started.IsZero() && e.state == celeryresults.Started {
 		e.started = now
 	}
+	for _, t := range [...]time.Time{e.done, e.created, e.started} {
+		if year := t.UTC().Year(); year < 1 || year > 9999 {
+			return fmt.Errorf("no table holds the year %d", year)
+		}
+	}
+	return nil
 }
 
 // text returns encoded bytes as a text column holds them
@@ -162,6 +169,17 @@ type metaWriter struct {
 	codec  serialization.Codec
 	entry  *entry
 	doc    python.Dict
+	buffer []byte // room to encode in
+}
+
+// encoded returns a value as a text column holds it.
+func (w *metaWriter) encoded(value any) (string, error) {
+	data, err := w.codec.Append(w.buffer[:0], value)
+	if err != nil {
+		return "", err
+	}
+	w.buffer = data
+	return text(w.codec, data), nil
 }
 
 func (w *metaWriter) add(name string, value any) {
@@ -212,7 +230,7 @@ func (w *metaWriter) arguments(v celeryresults.Value, shown string, cut *celeryr
 	if v.IsZero() && shown == "" {
 		return "", nil
 	}
-	tree, err := v.Any()
+	tree, err := treeOf(v)
 	if err != nil {
 		return "", err
 	}
@@ -224,16 +242,25 @@ func (w *metaWriter) arguments(v celeryresults.Value, shown string, cut *celeryr
 	default:
 		shown = python.Repr(asTuple(tree), longestRepr)
 	}
-	column, err := w.codec.Append(nil, strings.ToValidUTF8(strings.ReplaceAll(shown, "\x00", "\u2400"), "\uFFFD"))
-	if err != nil {
-		return "", err
+	if cut == nil && !isText && tree != nil {
+		if cut, err = w.whole(v, name, limit); err != nil {
+			return "", err
+		}
 	}
 	if cut != nil {
 		w.add(cutName, python.Dict{{Key: "size", Value: cut.Size}, {Key: "sha256", Value: cut.SHA256}})
-	} else if !isText && tree != nil {
-		err = w.whole(v, tree, name, cutName, limit)
 	}
-	return text(w.codec, column), err
+	return w.encoded(strings.ToValidUTF8(strings.ReplaceAll(shown, "\x00", "\u2400"), "\uFFFD"))
+}
+
+// treeOf returns arguments as a tree that python.Repr can show: as they are, if
+// they are one but for what stands in it.
+func treeOf(v celeryresults.Value) (any, error) {
+	switch tree := keyvalue.Unboxed(v).(type) {
+	case []any, python.Tuple, map[string]any, python.Dict, string:
+		return tree, nil
+	}
+	return v.Any()
 }
 
 // asTuple shows positional arguments as Python does.
@@ -244,21 +271,22 @@ func asTuple(tree any) any {
 	return tree
 }
 
-// whole adds arguments to meta, or what stands for them if they are too large.
-func (w *metaWriter) whole(v celeryresults.Value, tree any, name, cutName string, limit int) error {
-	encoded, err := w.codec.Append(nil, keyvalue.Unboxed(v))
+// whole adds arguments to meta, or returns what stands for them if they are too
+// large.
+func (w *metaWriter) whole(v celeryresults.Value, name string, limit int) (*celeryresults.Cut, error) {
+	value := keyvalue.Unboxed(v)
+	encoded, err := w.codec.Append(nil, value)
 	switch {
 	case err != nil:
-		return err
+		return nil, err
 	case len(encoded) > limit:
 		sum := sha256.Sum256(encoded)
-		w.add(cutName, python.Dict{{Key: "size", Value: len(encoded)}, {Key: "sha256", Value: hex.EncodeToString(sum[:])}})
-	case w.codec == json.Codec:
-		w.add(name, serialization.Value{Codec: json.Codec, Data: encoded})
-	default:
-		w.add(name, tree)
+		return &celeryresults.Cut{Size: len(encoded), SHA256: hex.EncodeToString(sum[:])}, nil
+	case w.codec == json.Codec: // not to be encoded again
+		value = serialization.Value{Codec: json.Codec, Data: encoded}
 	}
-	return nil
+	w.add(name, value)
+	return nil, nil
 }
 
 // rest adds relations, stamps and the caller's own.
@@ -268,8 +296,7 @@ func (w *metaWriter) rest(meta *celeryresults.TaskMeta) error {
 			w.add(pair[0], pair[1])
 		}
 	}
-	w.entry.group = ""
-	if limit := w.layout.width["group_id"]; limit == 0 || utf8.RuneCountInString(meta.GroupID) <= limit {
+	if checkText(meta.GroupID, w.layout.width["group_id"]) == nil { // what can't be looked for stands in meta alone
 		w.entry.group = meta.GroupID
 	}
 	if err := keyvalue.CheckNames(meta.Extra); err != nil {

@@ -46,10 +46,10 @@ func (e expiry) of(state celeryresults.State) time.Duration {
 	return e.others
 }
 
-// expired reports whether a row has expired.
+// expired reports whether a row has expired. One whose time can't be read has not.
 func (e expiry) expired(state celeryresults.State, written, now time.Time) bool {
 	expires := e.of(state)
-	return expires != celeryresults.Never && written.Before(now.Add(-expires))
+	return expires != celeryresults.Never && !written.IsZero() && written.Before(now.Add(-expires))
 }
 
 // shortest returns the shortest expiry, and false when nothing ever expires.

@@ -26,12 +26,19 @@ func (b *DatabaseBackend) SaveGroup(ctx context.Context, group celeryresults.Res
 	insert := b.dialect.Rebind(`INSERT INTO ` + groupTable + ` (group_id, result, content_type, content_encoding, date_done, date_created)
 		VALUES ($1, $2, $3, $4, $5, $5)`)
 	args := []any{group.ID, text(codec, encoded), codec.ContentType(), codec.ContentEncoding(), b.dialect.Time(b.now())}
+	defer b.recent.add(group.ID)
+	conflicts := 0
 	err = b.retry(ctx, func() error { // an insert that comes too late is an update next time
 		n, err := b.db.Affect(ctx, update, args...)
 		if err != nil || n > 0 {
 			return err
 		}
 		_, err = b.db.Affect(ctx, insert, args...)
+		if sqldialect.Classify(err) == sqldialect.Conflict {
+			if conflicts++; conflicts > mostConflicts {
+				return fmt.Errorf("the table takes group id %.60q for that of another group: %w", group.ID, celeryresults.ErrBadID)
+			}
+		}
 		return err
 	})
 	if err != nil {
@@ -65,7 +72,7 @@ func (b *DatabaseBackend) RestoreGroup(ctx context.Context, groupID string) (cel
 	var contentType, contentEncoding string
 	var done time.Time
 	err := b.retry(ctx, func() error {
-		return b.reads.Row(ctx, q, []any{groupID}, &result, &contentType, &contentEncoding, b.dialect.ScanTime(&done))
+		return b.from(groupID).Row(ctx, q, []any{groupID}, &result, &contentType, &contentEncoding, b.scanTime(&done))
 	})
 	switch {
 	case errors.Is(err, sql.ErrNoRows), err == nil && b.expiry.expired(celeryresults.Success, done, b.now()):
@@ -93,6 +100,7 @@ func (b *DatabaseBackend) DeleteGroup(ctx context.Context, groupID string) error
 	if err := b.checkGroup(ctx, groupID); err != nil {
 		return err
 	}
+	defer b.recent.add(groupID)
 	q := b.dialect.Rebind(`DELETE FROM ` + groupTable + ` WHERE ` + b.dialect.SameKey("group_id", "$1"))
 	if err := b.change(ctx, q, groupID); err != nil {
 		return fmt.Errorf("dbbackend: delete group: %w", err)

@@ -3,40 +3,76 @@ package dbbackend
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
 )
 
-// putLabels notes the labels of the results that were stored, so that lists can
-// be filtered by them. A label that is there already stays as it is.
+// labelsPerStatement is how many labels a statement notes.
+const labelsPerStatement = 100
+
+// labelled is a label of a task.
+type labelled struct {
+	id string
+	label
+}
+
+// putLabels notes the labels of the results that were stored, or perhaps were, so
+// that lists can be filtered by them. Labels of other records of a row may stand
+// there, too: whether a label counts is for the row to say.
 func (b *DatabaseBackend) putLabels(ctx context.Context, tx *sqldialect.Tx, entries []*entry, stored map[string]bool) error {
-	var rows []string
-	var args []any
+	var all []labelled
 	for _, e := range entries {
-		if !stored[e.id] {
-			continue
-		}
 		for _, l := range e.labels {
-			rows = append(rows, fmt.Sprintf("SELECT $%d AS task_id, $%d AS name, $%d AS value", len(args)+1, len(args)+2, len(args)+3))
-			args = append(args, e.id, l.name, l.value)
+			if stored[e.id] || e.perhaps {
+				all = append(all, labelled{e.id, l})
+			}
 		}
 	}
-	if len(rows) == 0 {
-		return nil
+	for chunk := range slices.Chunk(all, labelsPerStatement) {
+		statement, args := b.labelStatement(chunk)
+		if _, err := tx.Affect(ctx, b.dialect.Rebind(statement), args...); err != nil {
+			return err
+		}
 	}
-	if b.dialect == sqldialect.PostgreSQL { // whose parameters have no type here
+	return nil
+}
+
+// labelStatement leaves labels that are there already as they are.
+func (b *DatabaseBackend) labelStatement(labels []labelled) (statement string, args []any) {
+	rows := make([]string, len(labels))
+	for i, l := range labels {
+		rows[i] = fmt.Sprintf("SELECT $%d AS task_id, $%d AS name, $%d AS value", len(args)+1, len(args)+2, len(args)+3)
+		args = append(args, l.id, l.name, l.value)
+	}
+	insert, ignore, same := "INSERT", " ON CONFLICT DO NOTHING", "t.task_id = l.task_id"
+	switch b.dialect {
+	case sqldialect.PostgreSQL: // whose parameters have no type here
 		rows[0] = "SELECT $1::text AS task_id, $2::text AS name, $3::text AS value"
+	case sqldialect.MySQL: // every value is known to fit
+		insert, ignore, same = "INSERT IGNORE", "", "t.task_id = l.task_id AND CAST(t.task_id AS BINARY) = CAST(l.task_id AS BINARY)"
 	}
-	insert, ignore := "INSERT", " ON CONFLICT DO NOTHING"
-	if b.dialect == sqldialect.MySQL {
-		insert, ignore = "INSERT IGNORE", "" // every value is known to fit
+	return insert + ` INTO ` + labelTable + ` (name, value, date_created, result_id)
+		SELECT l.name, l.value, t.date_created, t.id
+		FROM (` + strings.Join(rows, " UNION ALL ") + `) l JOIN ` + taskTable + ` t ON ` + same + ` WHERE 1 = 1` + ignore, args
+}
+
+// hasLabels reports whether a result has all the labels.
+func hasLabels(meta *celeryresults.TaskMeta, labels map[string]string) bool {
+	if len(labels) == 0 {
+		return true
 	}
-	source := `(` + strings.Join(rows, " UNION ALL ") + `) l JOIN ` + taskTable + ` t ON t.task_id = l.task_id`
-	if b.dialect == sqldialect.MySQL {
-		source = `(` + strings.Join(rows, " UNION ALL ") + `) l JOIN ` + taskTable + ` t ON CAST(t.task_id AS BINARY) = CAST(l.task_id AS BINARY)`
+	tree, _ := meta.Meta.Any()
+	pairs, _ := pairsOf(tree)
+	found := 0
+	for _, pair := range pairs {
+		name, _ := pair.Key.(string)
+		want, asked := labels[name]
+		if value, ok := labelText(pair.Value); asked && ok && value == want {
+			found++
+		}
 	}
-	_, err := tx.Affect(ctx, b.dialect.Rebind(insert+` INTO `+labelTable+` (name, value, date_created, result_id)
-		SELECT l.name, l.value, t.date_created, t.id FROM `+source+` WHERE 1 = 1`+ignore), args...)
-	return err
+	return found == len(labels)
 }

@@ -18,9 +18,10 @@ type layout struct {
 	columns []column       // of the task table, those that are there
 	width   map[string]int // of the task table's columns in characters, 0 for any
 	groupID int            // width of the group table's id
+	groups  bool           // the group table is there
 	labels  bool           // the label table is there
 	chords  bool           // the chord tables are there
-	indexed bool           // the task table has our own indexes
+	exact   bool           // to the task table, names that differ in anything are different
 
 	put put // the statements that store
 
@@ -28,11 +29,14 @@ type layout struct {
 	fields string           // what rows are read as
 }
 
-// Tables returns the columns that django-celery-results 2.6 or this library
+// MissingColumns returns the columns that django-celery-results 2.6 or this library
 // would use and the tables do not have, as table.column, and tables that are not
 // there at all. What would stand there is not kept, or lists by it are not
 // possible. Migrate adds what may be added.
 func (b *DatabaseBackend) MissingColumns(ctx context.Context) ([]string, error) {
+	if err := b.ready(ctx); err != nil {
+		return nil, err
+	}
 	tables, err := b.inspect(ctx)
 	if err != nil {
 		return nil, err
@@ -83,9 +87,9 @@ func (b *DatabaseBackend) newLayout(tables resultschema.Tables) (*layout, error)
 	}
 	l := &layout{
 		width: found.Columns, groupID: tables.MaxLength(resultschema.GroupTable, "group_id"),
-		labels:  tables.Has(resultschema.LabelTable),
-		chords:  tables.Has(resultschema.ChordTable) && tables.Has(resultschema.ChordMemberTable),
-		indexed: tables.MadeHere(resultschema.TaskTable),
+		labels: tables.Has(resultschema.LabelTable), groups: tables.Has(resultschema.GroupTable),
+		chords: tables.Has(resultschema.ChordTable) && tables.Has(resultschema.ChordMemberTable),
+		exact:  b.dialect != sqldialect.MySQL || tables.MadeHere(resultschema.TaskTable),
 	}
 	for _, c := range taskColumns {
 		_, there := found.Columns[c.name]

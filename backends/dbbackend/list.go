@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -115,7 +116,9 @@ func (l *listing) labels(layout *layout) error {
 			l.need("EXISTS (SELECT 1 FROM " + labelTable + " x WHERE x.result_id = t.id AND x.name = " + l.bind(name) + " AND x.value = " + l.bind(value) + ")")
 			continue
 		}
-		l.join = " JOIN " + labelTable + " l ON l.result_id = t.id"
+		// The time tells a label from one of an expired result that the row once held.
+		// COALESCE hides from planners that few rows of any two tables have the same.
+		l.join = " JOIN " + labelTable + " l ON l.result_id = t.id AND COALESCE(l.date_created = t.date_created, 1 = 0)"
 		l.need("l.name = " + l.bind(name) + " AND l.value = " + l.bind(value))
 		if l.query.Order == celeryresults.ByCreated {
 			l.by, l.id = "l.date_created", "l.result_id"
@@ -137,7 +140,7 @@ func (l *listing) texts(ctx context.Context, layout *layout) error {
 		}
 		l.need(l.same(c.column, c.value))
 	}
-	if err := l.task(ctx); err != nil {
+	if err := l.task(ctx, layout); err != nil {
 		return err
 	}
 	states := make([]string, 0, len(q.States))
@@ -181,7 +184,7 @@ const mostNames = 200
 
 // task filters by the task's name. A pattern becomes the names that meet it: of
 // these there are few, and each has its part of the index.
-func (l *listing) task(ctx context.Context) error {
+func (l *listing) task(ctx context.Context, layout *layout) error {
 	task := l.query.Task
 	if task == "" {
 		return nil
@@ -190,20 +193,14 @@ func (l *listing) task(ctx context.Context) error {
 		l.need(l.same("task_name", task))
 		return nil
 	}
-	names, err := l.b.taskNames(ctx)
-	if err != nil {
-		return err
-	}
-	if len(names) > mostDistinct {
-		l.need(l.b.like("t.task_name", task, l.bind))
-		return nil
-	}
-	names = slices.DeleteFunc(names, func(name string) bool { return !celeryresults.Matches(task, name) })
+	names, few, err := l.b.taskNames(ctx, layout, task)
 	switch {
+	case err != nil:
+		return err
+	case !few:
+		l.need(l.b.like("t.task_name", task, l.bind))
 	case len(names) == 0:
 		l.need("1 = 0")
-	case len(names) > mostNames:
-		l.need(l.b.like("t.task_name", task, l.bind))
 	default:
 		l.anyOf("task_name", names)
 	}
@@ -216,8 +213,8 @@ func (b *DatabaseBackend) like(column, pattern string, bind func(any) string) st
 		return column + " GLOB " + bind(strings.ReplaceAll(pattern, "[", "[[]"))
 	}
 	escaped := strings.NewReplacer("!", "!!", "%", "!%", "_", "!_", "*", "%", "?", "_").Replace(pattern)
-	if b.dialect == sqldialect.MySQL {
-		column = "CAST(" + column + " AS BINARY)"
+	if b.dialect == sqldialect.MySQL { // whatever collation and character set the column has
+		column = "CONVERT(" + column + " USING utf8mb4) COLLATE utf8mb4_bin"
 	}
 	return column + " LIKE " + bind(escaped) + " ESCAPE '!'"
 }
@@ -239,26 +236,38 @@ var distinct = map[bool]string{
 		SELECT name FROM n WHERE name IS NOT NULL`,
 }
 
-// taskNames returns the names of the tasks that have results, or more than
-// mostDistinct of them.
-func (b *DatabaseBackend) taskNames(ctx context.Context) ([]string, error) {
-	replacer := strings.NewReplacer("{table}", taskTable, "{most}", fmt.Sprint(mostDistinct+1))
+// taskNames returns the names of tasks with results that meet a pattern, and
+// false if there are too many, or names too many to look through.
+func (b *DatabaseBackend) taskNames(ctx context.Context, l *layout, pattern string) (names []string, few bool, err error) {
+	if !l.exact { // of names that the collation takes for the same, only one would be found
+		return nil, false, nil
+	}
+	replacer := strings.NewReplacer("{table}", taskTable, "{most}", strconv.Itoa(mostDistinct+1))
 	q := b.dialect.Rebind(replacer.Replace(distinct[b.dialect == sqldialect.MySQL]))
-	var names []string
-	err := b.retry(ctx, func() error {
-		names = nil
+	seen := 0
+	err = b.retry(ctx, func() error {
+		names, seen = nil, 0
 		return b.reads.Rows(ctx, q, nil, func(scan func(...any) error) error {
 			var name string
 			err := scan(&name)
-			names = append(names, name)
+			if seen++; celeryresults.Matches(pattern, name) {
+				names = append(names, name)
+			}
 			return err
 		})
 	})
-	return names, err
+	return names, seen <= mostDistinct && len(names) <= mostNames, err
 }
 
+// times filters by times. What the cursor implies is left out: planners take two
+// bounds from above for a small range, and sort it.
 func (l *listing) times() {
 	q := l.query
+	if l.after != nil && q.Order == celeryresults.ByCreated {
+		q.CreatedBefore = time.Time{}
+	} else if l.after != nil {
+		q.DoneBefore = time.Time{}
+	}
 	for _, c := range []struct {
 		at        time.Time
 		condition string
@@ -272,10 +281,11 @@ func (l *listing) times() {
 	}
 }
 
-// alive leaves out what has expired.
+// alive leaves out what has expired. MySQL would look for NOT in indexes, which
+// are not sorted as the list.
 func (l *listing) alive() {
 	if _, some := l.b.expiry.shortest(); some {
-		l.need("NOT " + l.b.expiry.condition("t.", len(l.args)+1))
+		l.need(l.b.expiry.condition("t.", len(l.args)+1) + " IS NOT TRUE")
 		l.args = append(l.args, l.b.expiry.args(l.b.now(), l.b.dialect.Time)...)
 	}
 }
@@ -313,7 +323,7 @@ func (l *listing) page(ctx context.Context) (*celeryresults.Page, error) {
 			return
 		}
 		last = r
-		if meta, err := l.b.meta(r); err == nil && meta != nil {
+		if meta, err := l.b.meta(r); err == nil && meta != nil && hasLabels(meta, l.query.Labels) {
 			page.Results = append(page.Results, meta)
 		}
 	})

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
 )
 
@@ -17,7 +18,15 @@ type put struct {
 	update, insert sqldialect.Query // SQLite: a result each
 }
 
-// session is a database or a transaction.
+// kept returns the statements that are kept prepared.
+func (p put) kept() []sqldialect.Query {
+	if p.update.Text == "" {
+		return nil
+	}
+	return []sqldialect.Query{p.update, p.insert}
+}
+
+// session is a database, a connection or a transaction.
 type session interface {
 	Affect(ctx context.Context, q sqldialect.Query, args ...any) (int64, error)
 	Rows(ctx context.Context, q sqldialect.Query, args []any, scan func(scan func(dst ...any) error) error) error
@@ -27,10 +36,10 @@ type session interface {
 type clock struct{ dialect *sqldialect.Dialect }
 
 func (c clock) text(t time.Time) string {
-	if text, ok := c.dialect.Time(t).(string); ok {
-		return text
+	if c.dialect == sqldialect.PostgreSQL {
+		return t.UTC().Format("2006-01-02 15:04:05.999999Z07:00")
 	}
-	return t.UTC().Format("2006-01-02 15:04:05.999999Z07:00")
+	return c.dialect.Time(t).(string)
 }
 
 // allowed is the condition that a row may be replaced: it has expired, or its
@@ -132,9 +141,25 @@ func (b *DatabaseBackend) mergedStatement(l *layout) string {
 		SELECT task_id FROM updated UNION ALL SELECT task_id FROM inserted`
 }
 
+// connection is a database, or one connection of it.
+type connection interface {
+	session
+	InTx(ctx context.Context, f func(*sqldialect.Tx) error) error
+}
+
+// onConnection runs f with a connection, so that what fails before, for want of
+// one, is known to have changed nothing. SQLite's driver does not tell what became
+// of a statement that its context ended: there they are short, and not ended.
+func (b *DatabaseBackend) onConnection(ctx context.Context, f func(context.Context, connection) error) error {
+	if b.dialect == sqldialect.SQLite {
+		return f(context.WithoutCancel(ctx), b.db)
+	}
+	return b.db.OnConn(ctx, func(conn *sqldialect.Conn) error { return f(ctx, conn) })
+}
+
 // putAll stores the requests as far as they may be and returns the ids of those
-// that are stored.
-func (b *DatabaseBackend) putAll(ctx context.Context, rs []*request) (stored map[string]bool, err error) {
+// that are stored. Beside an error it returns those that are stored for certain.
+func (b *DatabaseBackend) putAll(ctx context.Context, conn connection, rs []*request) (stored map[string]bool, err error) {
 	l := rs[0].layout
 	entries := make([]*entry, len(rs))
 	labelled := false
@@ -142,21 +167,22 @@ func (b *DatabaseBackend) putAll(ctx context.Context, rs []*request) (stored map
 		entries[i] = r.entry
 		labelled = labelled || l.labels && len(r.entry.labels) > 0
 	}
-	switch {
-	case !labelled && (b.dialect != sqldialect.SQLite || len(entries) == 1):
-		return b.put(ctx, b.db, l, entries)
-	case b.dialect == sqldialect.SQLite:
-		if err := b.db.Prepare(ctx, l.put.update, l.put.insert); err != nil {
-			return nil, err
-		}
+	if b.dialect != sqldialect.SQLite && !labelled || len(entries) == 1 && !labelled {
+		return b.put(ctx, conn, l, entries)
 	}
-	err = b.db.InTx(ctx, func(tx *sqldialect.Tx) error {
+	if err := b.db.Prepare(ctx, l.put.kept()...); err != nil {
+		return nil, err
+	}
+	err = conn.InTx(ctx, func(tx *sqldialect.Tx) error {
 		if stored, err = b.put(ctx, tx, l, entries); err != nil || !labelled {
 			return err
 		}
 		return b.putLabels(ctx, tx, entries, stored)
 	})
-	return stored, err
+	if err != nil {
+		return nil, err
+	}
+	return stored, nil
 }
 
 func (b *DatabaseBackend) put(ctx context.Context, s session, l *layout, entries []*entry) (map[string]bool, error) {
@@ -183,7 +209,10 @@ func (b *DatabaseBackend) putMerged(ctx context.Context, s session, l *layout, e
 		stored[id] = true
 		return err
 	})
-	return stored, err
+	if err != nil {
+		return nil, err // the rows come before the commit does
+	}
+	return stored, nil
 }
 
 // arrays returns the arrays of the columns and of the powers.
@@ -254,12 +283,20 @@ func (b *DatabaseBackend) putApart(ctx context.Context, s session, l *layout, en
 		return nil, err
 	}
 	var absent, present []*entry
+	others := len(standing)
 	for _, e := range entries {
-		if s, there := standing[e.id]; !there {
+		s, there := standing[e.id]
+		switch {
+		case !there:
 			absent = append(absent, e)
-		} else if b.mayReplace(e, s) {
+			continue
+		case b.mayReplace(e, s):
 			present = append(present, e)
 		}
+		others--
+	}
+	if others > 0 && len(absent) > 0 { // with several entries, it is about one of them
+		return nil, fmt.Errorf("dbbackend: the table takes task id %.60q for that of another task: %w", absent[0].id, celeryresults.ErrBadID)
 	}
 	stored := make(map[string]bool, len(entries))
 	if err := b.insertApart(ctx, s, l, absent, stored); err != nil {

@@ -61,7 +61,7 @@ func (b *DatabaseBackend) from(taskIDs ...string) *sqldialect.DB {
 func (b *DatabaseBackend) readOne(ctx context.Context, taskID string) (*celeryresults.TaskMeta, error) {
 	l := b.layout.Load()
 	var r row
-	err := b.retry(ctx, func() error { return b.from(taskID).Row(ctx, l.one, []any{taskID}, r.destinations(b.dialect)...) })
+	err := b.retry(ctx, func() error { return b.from(taskID).Row(ctx, l.one, []any{taskID}, b.destinations(&r)...) })
 	if errors.Is(err, sql.ErrNoRows) || err == nil && r.taskID != taskID { // equal by the collation only
 		return nil, nil
 	}
@@ -74,7 +74,7 @@ func (b *DatabaseBackend) readOne(ctx context.Context, taskID string) (*celeryre
 // readMany reads tasks, nil for those that are unknown. A row without a state
 // fails it: whoever asked reads it alone then.
 func (b *DatabaseBackend) readMany(ctx context.Context, taskIDs []string) ([]*celeryresults.TaskMeta, error) {
-	found, err := b.find(ctx, taskIDs)
+	found, err := b.find(ctx, b.from(taskIDs...), taskIDs)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +94,7 @@ func (b *DatabaseBackend) GetMany(ctx context.Context, taskIDs []string) ([]*cel
 	if err := b.check(ctx, taskIDs...); err != nil {
 		return nil, err
 	}
-	found, err := b.find(ctx, taskIDs)
+	found, err := b.find(ctx, b.from(taskIDs...), taskIDs)
 	if found == nil {
 		return nil, fmt.Errorf("dbbackend: get many: %w", err)
 	}
@@ -114,9 +114,9 @@ func (b *DatabaseBackend) GetMany(ctx context.Context, taskIDs []string) ([]*cel
 // idsPerStatement is how many tasks a statement reads.
 const idsPerStatement = 2000
 
-// find returns the tasks that are known. Rows without a state are errors beside
+// find returns the tasks that are known in a database. Rows without a state are errors beside
 // them; after any other error there is no map.
-func (b *DatabaseBackend) find(ctx context.Context, taskIDs []string) (map[string]*celeryresults.TaskMeta, error) {
+func (b *DatabaseBackend) find(ctx context.Context, db *sqldialect.DB, taskIDs []string) (map[string]*celeryresults.TaskMeta, error) {
 	found := make(map[string]*celeryresults.TaskMeta, len(taskIDs))
 	wanted := make(map[string]bool, len(taskIDs))
 	for _, id := range taskIDs {
@@ -125,7 +125,7 @@ func (b *DatabaseBackend) find(ctx context.Context, taskIDs []string) (map[strin
 	var unreadable []error
 	for chunk := range slices.Chunk(taskIDs, idsPerStatement) {
 		in, args := b.in("t.task_id", 1, chunk)
-		err := b.rows(ctx, b.from(chunk...), ` WHERE `+in, args, func(r *row) {
+		err := b.rows(ctx, db, ` WHERE `+in, args, func(r *row) {
 			if !wanted[r.taskID] {
 				return // equal to a wanted id by the collation only
 			}
@@ -169,7 +169,7 @@ func (b *DatabaseBackend) rows(ctx context.Context, db *sqldialect.DB, rest stri
 		rows = rows[:0]
 		return db.Rows(ctx, q, args, func(scan func(...any) error) error {
 			var r row
-			err := scan(r.destinations(b.dialect)...)
+			err := scan(b.destinations(&r)...)
 			rows = append(rows, r)
 			return err
 		})
@@ -208,11 +208,31 @@ func (l *layout) readFields() string {
 	return strings.Join(fields, ", ")
 }
 
-func (r *row) destinations(d *sqldialect.Dialect) []any {
+func (b *DatabaseBackend) destinations(r *row) []any {
 	return []any{
-		&r.id, &r.taskID, &r.status, &r.contentType, &r.contentEncoding, &r.result, d.ScanTime(&r.done), &r.traceback,
-		&r.meta, &r.args, &r.kwargs, &r.name, &r.worker, d.ScanTime(&r.created), &r.periodic, d.ScanTime(&r.started), &r.group,
+		&r.id, &r.taskID, &r.status, &r.contentType, &r.contentEncoding, &r.result, b.scanTime(&r.done), &r.traceback,
+		&r.meta, &r.args, &r.kwargs, &r.name, &r.worker, b.scanTime(&r.created), &r.periodic, b.scanTime(&r.started), &r.group,
 	}
+}
+
+// scanTime returns a destination for a time. What is none, which only SQLite
+// lets stand there, is the zero time: it must not hide the rest of the row, nor
+// other rows.
+func (b *DatabaseBackend) scanTime(dst *time.Time) sql.Scanner {
+	return looseTime{b.dialect.ScanTime(dst), dst}
+}
+
+type looseTime struct {
+	sql.Scanner
+	dst *time.Time
+}
+
+// Scan implements sql.Scanner.
+func (l looseTime) Scan(value any) error {
+	if err := l.Scanner.Scan(value); err != nil {
+		*l.dst = time.Time{}
+	}
+	return nil
 }
 
 // meta returns what a row says, nil if it has expired.
@@ -430,7 +450,7 @@ func (b *DatabaseBackend) Forget(ctx context.Context, taskIDs ...string) error {
 	if err := b.check(ctx, taskIDs...); err != nil {
 		return err
 	}
-	b.recent.add(taskIDs...)
+	defer b.recent.add(taskIDs...)
 	for chunk := range slices.Chunk(taskIDs, idsPerStatement) {
 		if err := b.forget(ctx, chunk); err != nil {
 			return fmt.Errorf("dbbackend: forget: %w", err)
@@ -445,17 +465,18 @@ func (b *DatabaseBackend) forget(ctx context.Context, taskIDs []string) error {
 		exact, more := b.in("CAST(task_id AS BINARY)", len(args)+1, taskIDs)
 		in, args = in+" AND "+exact, append(args, more...)
 	}
-	var statements []sqldialect.Query
-	if b.layout.Load().labels {
-		statements = append(statements, b.dialect.Rebind(`DELETE FROM `+labelTable+` WHERE result_id IN (SELECT id FROM `+taskTable+` WHERE `+in+`)`))
+	rows := b.dialect.Rebind(`DELETE FROM ` + taskTable + ` WHERE ` + in)
+	if !b.layout.Load().labels {
+		return b.change(ctx, rows, args...)
 	}
-	statements = append(statements, b.dialect.Rebind(`DELETE FROM `+taskTable+` WHERE `+in))
+	labels := b.dialect.Rebind(`DELETE FROM ` + labelTable + ` WHERE result_id IN (SELECT id FROM ` + taskTable + ` WHERE ` + in + `)`)
 	return b.retry(ctx, func() error {
-		for _, q := range statements {
-			if _, err := b.db.Affect(ctx, q, args...); err != nil {
+		return b.db.InTx(ctx, func(tx *sqldialect.Tx) error {
+			if _, err := tx.Affect(ctx, labels, args...); err != nil {
 				return err
 			}
-		}
-		return nil
+			_, err := tx.Affect(ctx, rows, args...)
+			return err
+		})
 	})
 }

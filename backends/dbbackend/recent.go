@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// recent remembers for a while which tasks this process changed, so that they
-// are not read from a replica that lags behind. What it remembers is bounded by
+// recent remembers for a while which tasks and groups this process changed, so
+// that they are not read from a replica that lags behind. What it remembers is bounded by
 // what is stored in twice that while.
 type recent struct {
 	window time.Duration

@@ -27,8 +27,20 @@ const (
 // do no harm. The error is the context's when that is over, with the last failure
 // beside it, and ErrClosed and ErrNoTable where these apply.
 func (b *DatabaseBackend) retry(ctx context.Context, operation func() error) error {
+	return b.retryWhile(ctx, retryable, operation)
+}
+
+// retryOnce is retry for operations that must not be applied twice: it ends when
+// it is not known whether one was.
+func (b *DatabaseBackend) retryOnce(ctx context.Context, operation func() error) error {
+	return b.retryWhile(ctx, func(err error) bool {
+		return retryable(err) && sqldialect.Classify(err) != sqldialect.Disconnected
+	}, operation)
+}
+
+func (b *DatabaseBackend) retryWhile(ctx context.Context, again func(error) bool, operation func() error) error {
 	err := operation() // nearly always the only time
-	if err == nil || !retryable(err) || b.ready(ctx) != nil {
+	if err == nil || !again(err) || b.ready(ctx) != nil {
 		return b.explain(ctx, err)
 	}
 	changed := 0
@@ -43,7 +55,7 @@ func (b *DatabaseBackend) retry(ctx context.Context, operation func() error) err
 			if changed++; changed > mostChanges {
 				return struct{}{}, backoff.Permanent(err)
 			}
-		case !retryable(err):
+		case !again(err):
 			return struct{}{}, backoff.Permanent(err)
 		}
 		return struct{}{}, err
@@ -96,7 +108,9 @@ func retryable(err error) bool {
 	case sqldialect.Transient, sqldialect.Disconnected, sqldialect.Locked, sqldialect.Conflict:
 		return true
 	}
-	return errors.Is(err, errChanged)
+	// Where the caller's context lasts, it was the driver that had no time to
+	// connect.
+	return errors.Is(err, errChanged) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // explain makes of the last failure of an operation what its caller is told.

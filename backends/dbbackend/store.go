@@ -18,9 +18,8 @@ import (
 // StoreResult implements celeryresults.Backend. The stores of concurrent callers
 // are sent together. Unless the result is stored or refused, the error is a
 // *celeryresults.StoreError, which says whether nothing was stored or that is not
-// known, or it is about the meta, and nothing was sent. A result over the
-// database's limit is cache.ErrTooLarge; a failure is then stored with its texts
-// cut and marked as cut.
+// known. A result over the database's limit is cache.ErrTooLarge; a failure is
+// then stored with its texts cut and marked as cut.
 func (b *DatabaseBackend) StoreResult(ctx context.Context, meta *celeryresults.TaskMeta, options ...celeryresults.StoreOption) error {
 	if meta == nil || meta.TaskID == "" {
 		return celeryresults.ErrNoTaskID
@@ -43,10 +42,11 @@ func (b *DatabaseBackend) storeMeta(ctx context.Context, meta *celeryresults.Tas
 	}
 	e, err := b.encode(l, meta, override)
 	if err != nil {
-		return err
+		return notStored(meta.TaskID, err)
 	}
-	r := &request{entry: e, layout: l}
-	b.recent.add(e.id)
+	b.stored.Add(1)
+	r := &request{ctx: ctx, entry: e, layout: l}
+	defer b.recent.add(e.id)
 	answer, err := b.stores.Do(ctx, r)
 	if err != nil { // the context is over
 		if r.phase.CompareAndSwap(waiting, withdrawn) {
@@ -63,12 +63,14 @@ func notStored(id string, err error) error {
 
 // request is a result that a caller waits to be stored.
 type request struct {
+	ctx    context.Context // its caller's
 	entry  *entry
 	layout *layout
 
 	phase     atomic.Int32
 	settled   bool  // err is the answer
 	uncertain bool  // a statement with it broke off: it may have happened
+	conflicts int   // how often somebody else was quicker to insert
 	err       error // nil is stored
 }
 
@@ -174,19 +176,23 @@ func unsettled(r *request, err error) error {
 
 // attempt tries once to settle the requests that are still open.
 func (b *DatabaseBackend) attempt(ctx context.Context, rs []*request) error {
-	open := begin(rs)
-	if len(open) == 0 {
-		return nil
-	}
-	err := b.putAndSettle(ctx, open)
+	var open []*request
+	err := b.onConnection(ctx, func(ctx context.Context, conn connection) error {
+		if open = begin(rs); len(open) == 0 {
+			return nil
+		}
+		return b.putAndSettle(ctx, conn, open)
+	})
 	switch condition := sqldialect.Classify(err); {
 	case err == nil:
-	case condition == sqldialect.Disconnected || b.ready(ctx) != nil:
+	case open == nil:
+		return err // there was no connection
+	case condition == sqldialect.Disconnected, condition == sqldialect.Other && b.ready(ctx) != nil:
 		for _, r := range open {
 			r.uncertain = r.uncertain || !r.settled
 		}
 		return err // they stay sending: what they did is not known
-	case retryable(err), len(open) == 1:
+	case len(open) == 1, retryable(err) && !stubborn(open, condition):
 		if condition == sqldialect.TooLarge {
 			err = fmt.Errorf("%w: %w", cache.ErrTooLarge, err)
 		}
@@ -203,10 +209,28 @@ func (b *DatabaseBackend) attempt(ctx context.Context, rs []*request) error {
 	return err
 }
 
-// begin returns the requests that are open, now sending.
+// mostConflicts is how often requests that are sent together may find that
+// somebody else was quicker.
+const mostConflicts = 3
+
+// stubborn reports whether requests conflict again and again: then it is with one
+// another, as two ids do that a collation takes for the same.
+func stubborn(rs []*request, c sqldialect.Condition) bool {
+	if c != sqldialect.Conflict {
+		return false
+	}
+	rs[0].conflicts++
+	return rs[0].conflicts > mostConflicts
+}
+
+// begin returns the requests that are open, now sending. Those whose callers are
+// about to withdraw them are left to these.
 func begin(rs []*request) []*request {
 	open := make([]*request, 0, len(rs))
 	for _, r := range rs {
+		if r.ctx.Err() != nil && r.phase.Load() == waiting {
+			continue
+		}
 		if !r.settled && (r.phase.CompareAndSwap(waiting, sending) || r.phase.Load() == sending) {
 			open = append(open, r)
 		}
@@ -224,11 +248,8 @@ func end(rs []*request) {
 }
 
 // putAndSettle stores what may be stored, and finds out why the rest was not.
-func (b *DatabaseBackend) putAndSettle(ctx context.Context, open []*request) error {
-	stored, err := b.putAll(ctx, open)
-	if err != nil {
-		return err
-	}
+func (b *DatabaseBackend) putAndSettle(ctx context.Context, conn connection, open []*request) error {
+	stored, err := b.putAll(ctx, conn, open)
 	var rest []*request
 	for _, r := range open {
 		if stored[r.entry.id] {
@@ -237,10 +258,10 @@ func (b *DatabaseBackend) putAndSettle(ctx context.Context, open []*request) err
 			rest = append(rest, r)
 		}
 	}
-	if len(rest) == 0 {
-		return nil
+	if err != nil || len(rest) == 0 {
+		return err
 	}
-	return b.refuse(ctx, rest)
+	return b.refuse(ctx, conn, rest)
 }
 
 // errChanged is why an attempt is repeated: a record came or went between two
@@ -249,12 +270,12 @@ var errChanged = errors.New("dbbackend: the record changed")
 
 // refuse settles the requests that other records stand in the way of. A request
 // that broke off before finds itself in the table if it had happened.
-func (b *DatabaseBackend) refuse(ctx context.Context, rest []*request) error {
+func (b *DatabaseBackend) refuse(ctx context.Context, conn session, rest []*request) error {
 	ids := make([]string, len(rest))
 	for i, r := range rest {
 		ids[i] = r.entry.id
 	}
-	standing, err := b.standing(ctx, b.db, ids)
+	standing, err := b.standing(ctx, conn, ids)
 	if err != nil {
 		return err
 	}
@@ -301,7 +322,7 @@ func (b *DatabaseBackend) standing(ctx context.Context, s session, ids []string)
 		var id string
 		var s standing
 		var result *string
-		if err := scan(&s.id, &id, &s.state, b.dialect.ScanTime(&s.written), &result); err != nil {
+		if err := scan(&s.id, &id, &s.state, b.scanTime(&s.written), &result); err != nil {
 			return err
 		}
 		if result != nil {

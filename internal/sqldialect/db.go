@@ -80,6 +80,47 @@ func eachRow(rows *sql.Rows, err error, scan func(scan func(dst ...any) error) e
 	return rows.Err()
 }
 
+// UnsentError is why there was no connection to send anything over.
+type UnsentError struct{ Err error }
+
+// Error returns the reason.
+func (e *UnsentError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the reason.
+func (e *UnsentError) Unwrap() error { return e.Err }
+
+// Conn is one connection of a database.
+type Conn struct {
+	conn *sql.Conn
+	db   *DB
+}
+
+// OnConn runs f on one connection. When there is none to be had, the error is an
+// *UnsentError. Statements on it are not prepared.
+func (db *DB) OnConn(ctx context.Context, f func(*Conn) error) error {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return &UnsentError{err}
+	}
+	defer conn.Close()
+	return f(&Conn{conn, db})
+}
+
+// Affect runs a statement and returns how many rows it affected.
+func (c *Conn) Affect(ctx context.Context, q Query, args ...any) (int64, error) {
+	result, err := c.conn.ExecContext(ctx, q.Text, q.Args(args...)...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+// Rows runs a query and calls scan for each row.
+func (c *Conn) Rows(ctx context.Context, q Query, args []any, scan func(scan func(dst ...any) error) error) error {
+	rows, err := c.conn.QueryContext(ctx, q.Text, q.Args(args...)...)
+	return eachRow(rows, err, scan)
+}
+
 // Tx is a transaction with the statements that are kept prepared.
 type Tx struct {
 	tx *sql.Tx
@@ -88,7 +129,16 @@ type Tx struct {
 
 // InTx runs f in a transaction, which is rolled back when f fails.
 func (db *DB) InTx(ctx context.Context, f func(*Tx) error) error {
-	tx, err := db.BeginTx(ctx, nil)
+	return db.inTx(ctx, db.BeginTx, f)
+}
+
+// InTx runs f in a transaction of the connection, as DB.InTx does.
+func (c *Conn) InTx(ctx context.Context, f func(*Tx) error) error {
+	return c.db.inTx(ctx, c.conn.BeginTx, f)
+}
+
+func (db *DB) inTx(ctx context.Context, begin func(context.Context, *sql.TxOptions) (*sql.Tx, error), f func(*Tx) error) error {
+	tx, err := begin(ctx, nil)
 	if err != nil {
 		return err
 	}

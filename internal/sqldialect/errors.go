@@ -55,6 +55,12 @@ func Classify(err error) Condition {
 	case errors.Is(err, driver.ErrBadConn), errors.Is(err, syscall.ECONNREFUSED):
 		return Transient
 	}
+	if e, ok := errors.AsType[*UnsentError](err); ok {
+		if condition := Classify(e.Err); condition != Disconnected {
+			return condition
+		}
+		return Transient
+	}
 	if e, ok := errors.AsType[stateError](err); ok {
 		return ofState(e.SQLState())
 	}
@@ -94,6 +100,7 @@ var states = map[string]Condition{
 	"57P03": Transient,    // cannot_connect_now
 	"57P01": Transient,    // admin_shutdown: it ends what is not committed, or an idle connection
 	"57P02": Disconnected, // crash_shutdown
+	"57P05": Transient,    // idle_session_timeout: it ends an idle connection
 	"08":    Disconnected, // connection exceptions
 	"54000": TooLarge,     // program_limit_exceeded
 	"42P01": NoTable,      // undefined_table
