@@ -196,6 +196,11 @@ type DjangoDBSettings struct {
 	// hash. What people read is short in any case. Default: 1 MiB. Negative:
 	// nothing is kept.
 	ArgsLimit int
+
+	// Notify (CELERY_RESULT_NOTIFY) lets stores in PostgreSQL wake those who wait,
+	// by NOTIFY and LISTEN. It costs a few percent of a store; those who wait take
+	// a connection together. Default: nil, which is true.
+	Notify *bool
 }
 
 // Defaults of DjangoDBSettings.
@@ -213,6 +218,9 @@ func (d *DjangoDBSettings) over(s *DjangoDBSettings) {
 	s.ArgsLimit = cmp.Or(d.ArgsLimit, s.ArgsLimit)
 	if d.ExpiresByState != nil {
 		s.ExpiresByState = d.ExpiresByState
+	}
+	if d.Notify != nil {
+		s.Notify = d.Notify
 	}
 }
 

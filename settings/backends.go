@@ -23,6 +23,7 @@ var namedFields = fields[named]{
 	"RESULT_READ_YOUR_WRITES":   to(func(b *named) *time.Duration { return &b.DjangoDB.ReadYourWrites }, span),
 	"RESULT_EXPIRES_BY_STATE":   to(func(b *named) *map[celeryresults.State]time.Duration { return &b.DjangoDB.ExpiresByState }, expiryByState),
 	"RESULT_UNFINISHED_EXPIRES": toNullable(func(b *named) *time.Duration { return &b.DjangoDB.UnfinishedExpires }, expiry),
+	"RESULT_NOTIFY":             to(func(b *named) **bool { return &b.DjangoDB.Notify }, pointer(boolean)),
 	"RESULT_ARGS_LIMIT":         to(func(b *named) *int { return &b.DjangoDB.ArgsLimit }, argsLimit),
 	"FALLBACKS":                 to(func(b *named) *[]string { return &b.Fallbacks }, list),
 }

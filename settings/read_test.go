@@ -146,21 +146,21 @@ func TestWhatDjangoDBCanDoBeyondCelerys(t *testing.T) {
 		"CELERY_RESULT_BACKEND": "django-db", "DATABASES": databases,
 		"CELERY_RESULT_DATABASE": "results", "CELERY_RESULT_READ_DATABASE": "replica", "CELERY_RESULT_READ_YOUR_WRITES": "10s",
 		"CELERY_RESULT_EXPIRES_BY_STATE": m{"FAILURE": "30d", "REVOKED": nil}, "CELERY_RESULT_UNFINISHED_EXPIRES": "never",
-		"CELERY_RESULT_ARGS_LIMIT": 0,
+		"CELERY_RESULT_ARGS_LIMIT": 0, "CELERY_RESULT_NOTIFY": false,
 		"CELERY_RESULT_BACKENDS": m{"old": "django-db", "billing": m{
 			"BACKEND": "django-db", "RESULT_DATABASE": "default", "RESULT_READ_DATABASE": "results", "RESULT_READ_YOUR_WRITES": 5,
-			"RESULT_EXPIRES_BY_STATE": m{"FAILURE": 60}, "RESULT_UNFINISHED_EXPIRES": "90d", "RESULT_ARGS_LIMIT": 4096, "FALLBACKS": []any{"old", "default"},
+			"RESULT_EXPIRES_BY_STATE": m{"FAILURE": 60}, "RESULT_UNFINISHED_EXPIRES": "90d", "RESULT_ARGS_LIMIT": 4096, "RESULT_NOTIFY": true, "FALLBACKS": []any{"old", "default"},
 		}},
 	})
 	require.NoError(t, err)
 	assert.Equal(t, celeryresults.DjangoDBSettings{
 		Database: "results", ReadDatabase: "replica", ReadYourWrites: 10 * time.Second, ExpiresByState: byState,
-		UnfinishedExpires: celeryresults.Never, ArgsLimit: -1,
+		UnfinishedExpires: celeryresults.Never, ArgsLimit: -1, Notify: &no,
 	}, got.DjangoDB)
 	named, err := got.Named("billing")
 	require.NoError(t, err)
 	assert.Equal(t, celeryresults.DjangoDBSettings{
-		Database: "default", ReadDatabase: "results", ReadYourWrites: 5 * time.Second, UnfinishedExpires: 90 * 24 * time.Hour, ArgsLimit: 4096,
+		Database: "default", ReadDatabase: "results", ReadYourWrites: 5 * time.Second, UnfinishedExpires: 90 * 24 * time.Hour, ArgsLimit: 4096, Notify: &yes,
 		ExpiresByState: map[celeryresults.State]time.Duration{"FAILURE": time.Minute},
 	}, named.DjangoDB)
 	assert.Equal(t, []string{"old", "default"}, got.ResultBackends["billing"].Fallbacks)

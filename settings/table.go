@@ -66,6 +66,7 @@ var table = []setting{
 	{"CELERY_RESULT_READ_YOUR_WRITES", nil, to(func(s *root) *time.Duration { return &s.DjangoDB.ReadYourWrites }, span)},
 	{"CELERY_RESULT_EXPIRES_BY_STATE", nil, to(func(s *root) *map[celeryresults.State]time.Duration { return &s.DjangoDB.ExpiresByState }, expiryByState)},
 	{"CELERY_RESULT_UNFINISHED_EXPIRES", nil, toNullable(func(s *root) *time.Duration { return &s.DjangoDB.UnfinishedExpires }, expiry)},
+	{"CELERY_RESULT_NOTIFY", nil, to(func(s *root) **bool { return &s.DjangoDB.Notify }, pointer(boolean))},
 	{"CELERY_RESULT_ARGS_LIMIT", nil, to(func(s *root) *int { return &s.DjangoDB.ArgsLimit }, argsLimit)},
 
 	{"CELERY_RESULT_BACKENDS", nil, to(func(s *root) *map[string]celeryresults.BackendSettings { return &s.ResultBackends }, entries(namedBackend))},

@@ -292,15 +292,14 @@ func (c *cleaner) remove(ctx context.Context, state celeryresults.State, ids []s
 		if n, err = c.affect(ctx, q, string(state), c.b.dialect.Time(now.Add(-c.expiry.of(state)))); err != nil {
 			return err
 		}
-		if c.labels {
-			if _, err := c.affect(ctx, c.b.dialect.Rebind(`DELETE FROM `+c.orphaned(ids))); err != nil {
-				return err
-			}
-		}
 	}
 	c.report.Results += n
 	c.report.ByState[state] += n
-	return nil
+	if !c.labels || c.o.DryRun {
+		return nil
+	}
+	_, err := c.affect(ctx, c.b.dialect.Rebind(`DELETE FROM `+c.orphaned(ids)))
+	return err
 }
 
 // affect runs a statement that can be applied twice and returns how many rows it

@@ -92,15 +92,16 @@ func TestCleanUpRemovesWhatHasExpiredAndNothingElse(t *testing.T) {
 					assert.Equal(t, []int64{sum, row.groups}, []int64{report.Results, report.Groups})
 					assert.Len(t, b.taskIDs(t), total, "a dry run removes nothing")
 				}
-				row.options.Batch = 2
-				report, err := backend.CleanUp(t.Context(), row.options)
+				options := row.options
+				options.Batch = 2
+				report, err := backend.CleanUp(t.Context(), options)
 				require.NoError(t, err)
 				assert.Equal(t, row.removed, report.ByState)
 				assert.Equal(t, []int64{sum, row.groups, 0, 0}, []int64{report.Results, report.Groups, report.Chords, report.Labels})
 				assert.Equal(t, sum+row.groups, report.Total())
 				assert.Len(t, b.taskIDs(t), total-int(sum))
 				assert.Equal(t, total-int(sum), b.count(t, `SELECT COUNT(*) FROM `+resultschema.LabelTable), "labels go with their results")
-				again, err := backend.CleanUp(t.Context(), row.options)
+				again, err := backend.CleanUp(t.Context(), options)
 				require.NoError(t, err)
 				assert.Zero(t, again.Total())
 			})
@@ -165,9 +166,10 @@ func TestACleanUpThatWasInterruptedGoesOn(t *testing.T) {
 		var removed int64
 		for batches := 1; ; batches++ {
 			ctx, cancel := context.WithCancel(t.Context())
-			calls := 0
+			calls, last := 0, int64(0)
 			report, err := backend.CleanUp(ctx, dbbackend.CleanupOptions{Batch: 4, Progress: func(r dbbackend.CleanupReport) {
-				assert.GreaterOrEqual(t, r.Looked, r.Results)
+				assert.Equal(t, r.Looked, r.Results)
+				last = r.Results
 				if calls++; calls == batches {
 					cancel()
 				}
@@ -178,7 +180,8 @@ func TestACleanUpThatWasInterruptedGoesOn(t *testing.T) {
 				break
 			}
 			require.ErrorIs(t, err, context.Canceled)
-			assert.Equal(t, int64(4*batches), report.Results, "what was done is reported")
+			assert.Equal(t, last, report.Results, "what was done is reported")
+			assert.GreaterOrEqual(t, last, int64(batches))
 		}
 		assert.Equal(t, int64(25), removed)
 		assert.Empty(t, b.taskIDs(t))

@@ -56,18 +56,20 @@ type DatabaseBackend struct {
 	lease     time.Duration // of chords
 	owned     []*sql.DB
 
-	layout atomic.Pointer[layout] // of the tables; nil until they were looked at
-	closed atomic.Bool
-	stored atomic.Int64 // results, for the clean-up to know of
-	stores *merge.Group[*request, error]
-	gets   *merge.Group[string, *celeryresults.TaskMeta]
-	poller *celeryresults.Poller
-	recent *recent // ids to be read from db; nil where that is not asked for
+	layout   atomic.Pointer[layout] // of the tables; nil until they were looked at
+	closed   atomic.Bool
+	stored   atomic.Int64 // results, for the clean-up to know of
+	stores   *merge.Group[*request, error]
+	gets     *merge.Group[string, *celeryresults.TaskMeta]
+	poller   *celeryresults.Poller
+	listener *listener // nil where nothing is pushed
+	recent   *recent   // ids to be read from db; nil where that is not asked for
 }
 
 var (
 	_ celeryresults.Backend = (*DatabaseBackend)(nil)
 	_ celeryresults.Waiter  = (*DatabaseBackend)(nil)
+	_ celeryresults.Awaiter = (*DatabaseBackend)(nil)
 	_ celeryresults.Grouper = (*DatabaseBackend)(nil)
 	_ celeryresults.Lister  = (*DatabaseBackend)(nil)
 	_ celeryresults.Chorder = (*DatabaseBackend)(nil)
@@ -135,12 +137,22 @@ func New(db *sql.DB, s celeryresults.Settings, o Options) (*DatabaseBackend, err
 	}
 	b.expiry = newExpiry(&b.settings)
 	b.poller = celeryresults.NewPoller(b.GetMany)
+	if b.notifies() {
+		b.listener = &listener{b: b, ids: map[string]bool{}}
+		b.poller.SetPush(b.listener)
+	}
 	b.stores = merge.New(b.storeOne, b.storeMany, false)
 	b.gets = merge.New(b.readOne, b.readMany, true)
 	if dialect == sqldialect.SQLite {
 		b.stores.InFlight(1) // there is but one writer
 	}
 	return b, nil
+}
+
+// notifies reports whether stores tell others of themselves.
+func (b *DatabaseBackend) notifies() bool {
+	notify := b.settings.DjangoDB.Notify
+	return b.dialect == sqldialect.PostgreSQL && (notify == nil || *notify)
 }
 
 func (b *DatabaseBackend) serializers(s celeryresults.Settings) error {
@@ -260,6 +272,9 @@ func inMemory(d cache.Database) bool {
 // Every later operation returns ErrClosed.
 func (b *DatabaseBackend) Close() error {
 	err := b.poller.Close()
+	if b.listener != nil {
+		b.listener.close()
+	}
 	if b.closed.Swap(true) {
 		return err
 	}

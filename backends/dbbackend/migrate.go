@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/celeryresults/celeryresults/internal/resultschema"
+	"github.com/celeryresults/celeryresults/internal/sqldialect"
 )
 
 // MigrateOptions say how Migrate goes about it. The zero value is fine.
@@ -21,6 +22,11 @@ type MigrateOptions struct {
 	// DjangoMigrations also enters the migrations of django-celery-results as
 	// done in django_migrations, so that a later manage.py migrate succeeds.
 	DjangoMigrations bool
+
+	// NotifyTrigger makes a trigger on the task table of PostgreSQL, so that rows
+	// which Python writes wake those who wait in Go, as rows of Go do anyway. It is
+	// errors.ErrUnsupported for the other databases. Default: false.
+	NotifyTrigger bool
 
 	// Engine is postgresql, mysql or sqlite, for drivers whose type does not
 	// tell. Default: told by the driver.
@@ -41,6 +47,9 @@ func Migrate(ctx context.Context, db *sql.DB, o MigrateOptions) (MigrateReport, 
 	report, err := resultschema.Migrate(ctx, db, d, resultschema.Options{
 		TaskIDMaxLength: o.TaskIDMaxLength, Alter: o.Alter, DjangoMigrations: o.DjangoMigrations,
 	})
+	if err == nil && o.NotifyTrigger {
+		err = makeTrigger(ctx, sqldialect.NewDB(db, d))
+	}
 	if err != nil {
 		return report, fmt.Errorf("dbbackend: migrate: %w", err)
 	}

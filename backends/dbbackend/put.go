@@ -103,7 +103,16 @@ func (b *DatabaseBackend) parameter(i int, c column) string {
 func (b *DatabaseBackend) singleStatement(l *layout) string {
 	return `WITH updated AS (` + b.updateStatement(l) + ` RETURNING task_id),
 		inserted AS (` + b.insertStatement(l) + ` ON CONFLICT (task_id) DO NOTHING RETURNING task_id)
-		SELECT task_id FROM updated UNION ALL SELECT task_id FROM inserted`
+		SELECT s.task_id FROM (SELECT task_id FROM updated UNION ALL SELECT task_id FROM inserted) s` + b.notify()
+}
+
+// notify tells of the rows that were stored, in the statement that stores them:
+// the server lets notifications commit one after another, and so as few as can be.
+func (b *DatabaseBackend) notify() string {
+	if !b.notifies() {
+		return ""
+	}
+	return `, pg_notify('` + channel + `', s.task_id)`
 }
 
 // mergedStatement is singleStatement for any number of results. Its parameters
@@ -138,7 +147,7 @@ func (b *DatabaseBackend) mergedStatement(l *layout) string {
 			WHERE NOT EXISTS (SELECT 1 FROM ` + taskTable + ` t WHERE t.task_id = i.task_id)
 			ON CONFLICT (task_id) DO NOTHING RETURNING task_id
 		)
-		SELECT task_id FROM updated UNION ALL SELECT task_id FROM inserted`
+		SELECT s.task_id FROM (SELECT task_id FROM updated UNION ALL SELECT task_id FROM inserted) s` + b.notify()
 }
 
 // connection is a database, or one connection of it.

@@ -437,12 +437,21 @@ func sortedKeys[V any](m map[string]V) []string {
 }
 
 // WaitFor implements celeryresults.Waiter: one poller asks for all waiters of the
-// backend together.
+// backend together. On PostgreSQL a connection of its own listens to what stores
+// tell, and the poller asks only for these, and once a second for safety.
 func (b *DatabaseBackend) WaitFor(ctx context.Context, taskID string) (*celeryresults.TaskMeta, error) {
 	if err := b.check(ctx, taskID); err != nil {
 		return nil, err // it would fail the reads of all who wait
 	}
 	return b.poller.WaitFor(ctx, taskID)
+}
+
+// Await implements celeryresults.Awaiter, in the same way.
+func (b *DatabaseBackend) Await(ctx context.Context, taskID string, until func(*celeryresults.TaskMeta) bool) (*celeryresults.TaskMeta, error) {
+	if err := b.check(ctx, taskID); err != nil {
+		return nil, err
+	}
+	return b.poller.Await(ctx, taskID, until)
 }
 
 // Forget implements celeryresults.Backend.
