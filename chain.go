@@ -112,6 +112,11 @@ func (c *Chain) Await(ctx context.Context, taskID string, until func(*TaskMeta) 
 	return c.poller.Await(ctx, taskID, until)
 }
 
+// AwaitMany implements ManyAwaiter, in the same way.
+func (c *Chain) AwaitMany(ctx context.Context, taskIDs []string, until func(*TaskMeta) bool) error {
+	return c.poller.AwaitMany(ctx, taskIDs, until)
+}
+
 // Forget implements Backend: the results are deleted everywhere.
 func (c *Chain) Forget(ctx context.Context, taskIDs ...string) error {
 	err := c.Backend.Forget(ctx, taskIDs...)

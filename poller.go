@@ -13,7 +13,8 @@ import (
 const (
 	pollFirst    = time.Millisecond
 	pollLast     = time.Second
-	pollGrowth   = 50 // the next read comes after 1/50 of the age
+	pollGrowth   = 50                    // the next read comes after 1/50 of the age
+	pollEach     = 20 * time.Microsecond // for each task that is waited for, so that many are not read all the time
 	pollBatch    = 2000
 	pollPatience = 5 * time.Second // how long reads may fail before waiters are told
 )
@@ -55,6 +56,7 @@ type Poller struct {
 	running bool
 	closed  bool
 	failing time.Time // since when reads fail; zero while they work
+	reads   uint64    // how many have begun
 
 	wake   chan struct{} // something has changed
 	ctx    context.Context
@@ -67,8 +69,9 @@ type poll struct {
 	id      string
 	since   time.Time
 	due     time.Time
-	live    bool // its changes are pushed
-	place   int  // in the queue
+	live    bool   // its changes are pushed
+	told    uint64 // Poller.reads when a record was last delivered
+	place   int    // in the queue
 	waiters []*waiter
 }
 
@@ -270,11 +273,14 @@ func (p *Poller) pause(t *poll, now time.Time) time.Duration {
 	if t.live {
 		return max(pollSafety, time.Duration(len(p.tasks))*pollSafetyEach)
 	}
-	return min(max(now.Sub(t.since)/pollGrowth, pollFirst), pollLast)
+	return min(max(now.Sub(t.since)/pollGrowth, pollFirst, time.Duration(len(p.tasks))*pollEach), pollLast)
 }
 
 // ask reads the ids and ends the waits that what it finds ends.
 func (p *Poller) ask(ids []string) {
+	p.mu.Lock()
+	p.reads++ // reads follow one another
+	p.mu.Unlock()
 	ctx, cancel := context.WithTimeout(p.ctx, pollPatience)
 	metas, err := p.read(ctx, ids)
 	cancel()
@@ -286,13 +292,20 @@ func (p *Poller) ask(ids []string) {
 	}
 	p.failing = time.Time{}
 	for _, meta := range metas {
-		if meta != nil {
+		if meta != nil && !p.overtaken(meta) {
 			p.found(meta)
 		}
 	}
 	for _, u := range unreadable(err) {
 		p.end(u.ID, u)
 	}
+}
+
+// overtaken reports whether a record was delivered while the read under way was
+// sent, which may have found an older one. The caller holds mu.
+func (p *Poller) overtaken(meta *TaskMeta) bool {
+	t, ok := p.tasks[meta.TaskID]
+	return ok && t.told == p.reads && !meta.State.Ready()
 }
 
 // found ends the waits that a meta ends. The caller holds mu.
@@ -369,6 +382,9 @@ func (p *Poller) Changed(taskIDs ...string) {
 func (p *Poller) Deliver(meta *TaskMeta) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if t, ok := p.tasks[meta.TaskID]; ok {
+		t.told = p.reads
+	}
 	p.found(meta)
 }
 

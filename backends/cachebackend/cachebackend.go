@@ -254,6 +254,16 @@ func (b *CacheBackend) Await(ctx context.Context, taskID string, until func(*cel
 	return b.poller.Await(ctx, taskID, until)
 }
 
+// AwaitMany implements celeryresults.ManyAwaiter.
+func (b *CacheBackend) AwaitMany(ctx context.Context, taskIDs []string, until func(*celeryresults.TaskMeta) bool) error {
+	for _, id := range taskIDs {
+		if err := b.checkID(id); err != nil {
+			return err
+		}
+	}
+	return b.poller.AwaitMany(ctx, taskIDs, until)
+}
+
 // checkID refuses an id that would fail the reads of all who wait.
 func (b *CacheBackend) checkID(taskID string) error {
 	key, err := b.keys.Task(taskID)

@@ -33,7 +33,9 @@ takes a while, and writers wait meanwhile.
 
 --django-migrations is for tables that are made here and a Django project that
 comes later: it enters the migrations of django-celery-results as done, which
-manage.py migrate would stumble over otherwise.
+manage.py migrate would stumble over otherwise. --notify-trigger is for
+PostgreSQL: rows that Python writes then wake those who wait in Go, as rows of Go
+do anyway.
 
 The command can be repeated, and run by several programs at once. The exit status
 is 0 when the tables are there, 6 when a database can't be reached, and 2 when the
@@ -51,8 +53,8 @@ const createCacheTableExample = `  celery-results createcachetable
 
 // migrateFlags are the flags of migrate.
 type migrateFlags struct {
-	alter, djangoMigrations bool
-	database                string
+	alter, djangoMigrations, notifyTrigger bool
+	database                               string
 }
 
 func (c *cli) migrateCommand() *cobra.Command {
@@ -74,6 +76,7 @@ func (c *cli) migrateCommand() *cobra.Command {
 	flags.SortFlags = false
 	flags.BoolVar(&f.alter, "alter", false, "add columns and indexes to tables that Django made")
 	flags.BoolVar(&f.djangoMigrations, "django-migrations", false, "enter the migrations of django-celery-results as done")
+	flags.BoolVar(&f.notifyTrigger, "notify-trigger", false, "let rows that Python writes wake those who wait in Go (PostgreSQL)")
 	flags.StringVar(&f.database, "database", "", "an `alias` of DATABASES (default: all that django-db uses)")
 	return cmd
 }
@@ -88,7 +91,7 @@ func (c *cli) migrate(ctx context.Context, f migrateFlags) error {
 	if err != nil {
 		return err
 	}
-	o := dbbackend.MigrateOptions{TaskIDMaxLength: s.TaskIDMaxLength, Alter: f.alter, DjangoMigrations: f.djangoMigrations}
+	o := dbbackend.MigrateOptions{TaskIDMaxLength: s.TaskIDMaxLength, Alter: f.alter, DjangoMigrations: f.djangoMigrations, NotifyTrigger: f.notifyTrigger}
 	for _, t := range targets {
 		report, err := t.migrate(ctx, o)
 		if err != nil {

@@ -1,0 +1,55 @@
+package celeryresults
+
+import "context"
+
+// Phase is how far a task is, as its record tells. It keeps apart what the state
+// PENDING does not: a task that is queued, and one that nobody knows.
+type Phase int
+
+// The phases.
+const (
+	// PhaseUnknown: no record stands. The task was never sent, or was sent and not
+	// recorded (see App.RecordPending), or its record is lost, forgotten or expired.
+	PhaseUnknown Phase = iota
+
+	// PhaseQueued: the task waits for a worker. PENDING is recorded, RECEIVED, RETRY
+	// or REJECTED.
+	PhaseQueued
+
+	// PhaseRunning: STARTED is recorded, or any state that Celery does not have,
+	// such as PROGRESS.
+	PhaseRunning
+
+	// PhaseReady: SUCCESS, FAILURE or REVOKED is recorded.
+	PhaseReady
+
+	// PhaseExpired: there was a record, and the store still knows that it has
+	// expired or was forgotten. No store tells so yet: it is PhaseUnknown there.
+	PhaseExpired
+)
+
+// String returns unknown, queued, running, ready or expired.
+func (p Phase) String() string {
+	return [...]string{"unknown", "queued", "running", "ready", "expired"}[p]
+}
+
+// Phase returns how far the task is.
+func (m *TaskMeta) Phase() Phase {
+	switch {
+	case m.Unknown:
+		return PhaseUnknown
+	case m.State.Ready():
+		return PhaseReady
+	}
+	switch m.State {
+	case Pending, Received, Retry, Rejected:
+		return PhaseQueued
+	}
+	return PhaseRunning
+}
+
+// Lookup tells how far the task is: whether it is unknown, queued, running or
+// ready.
+func (r *AsyncResult) Lookup(ctx context.Context) (Phase, error) {
+	return read(ctx, r, (*TaskMeta).Phase)
+}
