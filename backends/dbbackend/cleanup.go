@@ -261,7 +261,7 @@ func (c *cleaner) yield(ctx context.Context, took time.Duration, rows int) error
 		c.best = perRow
 	}
 	stored := c.b.stored.Load()
-	c.busy = stored != c.stored || perRow >= 2*c.best
+	c.busy = stored != c.stored || perRow >= 5*c.best
 	c.stored = stored
 	if !c.busy {
 		return ctx.Err()

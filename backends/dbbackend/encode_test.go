@@ -9,16 +9,11 @@ import (
 
 // typical is the result of a task as programs store it.
 func typical() *celeryresults.TaskMeta {
-	type line struct {
-		SKU   string  `json:"sku"`
-		Count int     `json:"count"`
-		Price float64 `json:"price"`
-	}
 	return &celeryresults.TaskMeta{
 		TaskID: "3f1c8a52-9d7b-4a57-b7f0-6f5a1d2c9e10", State: celeryresults.Success,
 		Result: celeryresults.NewValue(map[string]any{
 			"order": 4711, "total": "1234.50", "currency": "EUR", "paid": true, "note": "delivered to the neighbour, second floor",
-			"lines": []line{{"A-100", 2, 99.5}, {"B-200", 1, 1035.5}},
+			"lines": []any{map[string]any{"sku": "A-100", "count": 2, "price": 99.5}, map[string]any{"sku": "B-200", "count": 1, "price": 1035.5}},
 		}),
 		Children: []celeryresults.ResultTuple{}, DateDone: time.Now(),
 		Name: "shop.tasks.settle_order", Args: celeryresults.NewValue([]any{4711}),

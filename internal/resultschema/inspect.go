@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
@@ -134,6 +135,8 @@ func inspect(ctx context.Context, s session, d *sqldialect.Dialect) (Tables, err
 		}
 		tables.add(table, name, index, width, wide)
 	}
+	// MySQL reads the columns first: a table that is made meanwhile has but indexes.
+	maps.DeleteFunc(tables, func(_ string, t Table) bool { return len(t.Columns) == 0 })
 	return tables, rows.Err()
 }
 
