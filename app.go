@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode/utf8"
 )
 
 // App knows the backends of one application and which of them each task uses.
@@ -73,7 +74,7 @@ func (a *App) Backend(name string) (Backend, error) {
 func (a *App) BackendNames() []string { return sortedNames(a.named) }
 
 // Bind makes the tasks that the pattern names use the backend: an exact task
-// name, or text in which * stands for any text and ? for one byte. An
+// name, or text in which * stands for any text and ? for one character. An
 // exact name beats a pattern and a longer pattern a shorter one; binding the
 // same pattern again replaces it.
 func (a *App) Bind(pattern string, backend Backend) error {
@@ -120,8 +121,7 @@ func (a *App) BackendFor(task string) Backend {
 }
 
 // Matches reports whether a task name is what the pattern describes, as App.Bind
-// takes it, byte by byte. It
-// never tries more than len(pattern) × len(name) steps.
+// takes it. It never tries more than len(pattern) × len(name) steps.
 func Matches(pattern, name string) bool {
 	star, resume := -1, 0
 	p, n := 0, 0
@@ -130,17 +130,26 @@ func Matches(pattern, name string) bool {
 		case p < len(pattern) && pattern[p] == '*':
 			star, resume = p, n
 			p++
-		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == name[n]):
+		case p < len(pattern) && pattern[p] == '?':
+			p++
+			n += width(name[n:])
+		case p < len(pattern) && pattern[p] == name[n]:
 			p++
 			n++
 		case star >= 0:
-			resume++
+			resume += width(name[resume:])
 			p, n = star+1, resume
 		default:
 			return false
 		}
 	}
 	return strings.Trim(pattern[p:], "*") == ""
+}
+
+// width returns how many bytes the first character has.
+func width(s string) int {
+	_, size := utf8.DecodeRuneInString(s)
+	return size
 }
 
 // AsyncResult returns a handle on the task's result, which asks the default

@@ -344,3 +344,15 @@ func TestSlipsOfCallersDoNotPanic(t *testing.T) {
 	embeds := struct{ *time.Time }{}
 	require.Error(t, app.MarkAsDone(ctx, &celeryresults.Request{ID: t.Name() + "embeds"}, embeds))
 }
+
+func TestPatternsCountCharacters(t *testing.T) {
+	for _, row := range []struct {
+		pattern, name string
+		want          bool
+	}{
+		{"caf?", "café", true}, {"caf??", "café", false}, {"*?", "é", true}, {"??", "é", false}, {"?*é?", "xéé", false}, {"*é?", "xéé", true},
+		{"*.🎉", "party.🎉", true}, {"?.?", "🎉.🎉", true}, {"a*b*c", "a-b-c", true}, {"a*b*c", "a-c-b", false}, {"?", "\xff", true},
+	} {
+		assert.Equal(t, row.want, celeryresults.Matches(row.pattern, row.name), "%q of %q", row.pattern, row.name)
+	}
+}

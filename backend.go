@@ -62,6 +62,10 @@ type TaskMeta struct {
 	// may also have been recorded (App.RecordPending).
 	Unknown bool
 
+	// Expired is set beside Unknown where the store still has the record, but the
+	// expiry of its state is over. Stores that drop such records never set it.
+	Expired bool
+
 	// Result is the return value, the exception of an exception state (see
 	// Err), or the meta of a custom state. It is decoded when asked.
 	Result Value

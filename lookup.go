@@ -23,8 +23,8 @@ const (
 	// PhaseReady: SUCCESS, FAILURE or REVOKED is recorded.
 	PhaseReady
 
-	// PhaseExpired: there was a record, and the store still knows that it has
-	// expired or was forgotten. No store tells so yet: it is PhaseUnknown there.
+	// PhaseExpired: the record's time is over, and the store still has it. Tables
+	// do until somebody cleans up; elsewhere, and then, it is PhaseUnknown.
 	PhaseExpired
 )
 
@@ -36,6 +36,8 @@ func (p Phase) String() string {
 // Phase returns how far the task is.
 func (m *TaskMeta) Phase() Phase {
 	switch {
+	case m.Expired:
+		return PhaseExpired
 	case m.Unknown:
 		return PhaseUnknown
 	case m.State.Ready():
@@ -48,8 +50,8 @@ func (m *TaskMeta) Phase() Phase {
 	return PhaseRunning
 }
 
-// Lookup tells how far the task is: whether it is unknown, queued, running or
-// ready.
+// Lookup tells how far the task is: whether it is unknown, queued, running,
+// ready or expired.
 func (r *AsyncResult) Lookup(ctx context.Context) (Phase, error) {
 	return read(ctx, r, (*TaskMeta).Phase)
 }

@@ -31,6 +31,7 @@ import (
 	"github.com/celeryresults/celeryresults/cache"
 	"github.com/celeryresults/celeryresults/internal/keyvalue"
 	"github.com/celeryresults/celeryresults/internal/merge"
+	"github.com/celeryresults/celeryresults/internal/retry"
 	"github.com/celeryresults/celeryresults/internal/serialization"
 	"github.com/celeryresults/celeryresults/internal/serialization/registry"
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
@@ -52,6 +53,7 @@ type DatabaseBackend struct {
 	accept    registry.Accept
 	settings  celeryresults.Settings
 	expiry    expiry
+	retries   retry.Policy
 	now       func() time.Time
 	lease     time.Duration // of chords
 	owned     []*sql.DB
@@ -67,13 +69,14 @@ type DatabaseBackend struct {
 }
 
 var (
-	_ celeryresults.Backend = (*DatabaseBackend)(nil)
-	_ celeryresults.Waiter  = (*DatabaseBackend)(nil)
-	_ celeryresults.Awaiter = (*DatabaseBackend)(nil)
-	_ celeryresults.Grouper = (*DatabaseBackend)(nil)
-	_ celeryresults.Lister  = (*DatabaseBackend)(nil)
-	_ celeryresults.Chorder = (*DatabaseBackend)(nil)
-	_ celeryresults.Cleaner = (*DatabaseBackend)(nil)
+	_ celeryresults.Backend     = (*DatabaseBackend)(nil)
+	_ celeryresults.Waiter      = (*DatabaseBackend)(nil)
+	_ celeryresults.Awaiter     = (*DatabaseBackend)(nil)
+	_ celeryresults.ManyAwaiter = (*DatabaseBackend)(nil)
+	_ celeryresults.Grouper     = (*DatabaseBackend)(nil)
+	_ celeryresults.Lister      = (*DatabaseBackend)(nil)
+	_ celeryresults.Chorder     = (*DatabaseBackend)(nil)
+	_ celeryresults.Cleaner     = (*DatabaseBackend)(nil)
 )
 
 // Options are what New takes beside the settings. The zero value is fine.
@@ -135,7 +138,7 @@ func New(db *sql.DB, s celeryresults.Settings, o Options) (*DatabaseBackend, err
 	if err := b.serializers(s); err != nil {
 		return nil, err
 	}
-	b.expiry = newExpiry(&b.settings)
+	b.expiry, b.retries = newExpiry(&b.settings), retry.From(s)
 	b.poller = celeryresults.NewPoller(b.GetMany)
 	if b.notifies() {
 		b.listener = &listener{b: b, ids: map[string]bool{}}

@@ -48,6 +48,7 @@ func TestExpiredRowsAreUnknownEverywhere(t *testing.T) {
 			for i, id := range ids {
 				note(alone, get(t, backend, id))
 				note(many, metas[i])
+				assert.Equal(t, !want[id], metas[i].Phase() == celeryresults.PhaseExpired, "the row is still there")
 			}
 			page, err := backend.List(t.Context(), celeryresults.Query{})
 			require.NoError(t, err)

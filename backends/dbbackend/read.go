@@ -132,7 +132,7 @@ func (b *DatabaseBackend) find(ctx context.Context, db *sqldialect.DB, taskIDs [
 			meta, err := b.meta(r)
 			if err != nil {
 				unreadable = append(unreadable, err)
-			} else if meta != nil {
+			} else {
 				found[r.taskID] = meta
 			}
 		})
@@ -235,14 +235,16 @@ func (l looseTime) Scan(value any) error {
 	return nil
 }
 
-// meta returns what a row says, nil if it has expired.
+// meta returns what a row says: of one that has expired no more than that.
 func (b *DatabaseBackend) meta(r *row) (*celeryresults.TaskMeta, error) {
 	state := celeryresults.State(r.status)
 	if state == "" {
 		return nil, &celeryresults.UnreadableError{ID: r.taskID, Err: errors.New("its status is empty")}
 	}
 	if b.expiry.expired(state, r.done, b.now()) {
-		return nil, nil
+		unknown := celeryresults.NewUnknownMeta(r.taskID)
+		unknown.Expired = true
+		return unknown, nil
 	}
 	var both struct {
 		celeryresults.TaskMeta
@@ -452,6 +454,17 @@ func (b *DatabaseBackend) Await(ctx context.Context, taskID string, until func(*
 		return nil, err
 	}
 	return b.poller.Await(ctx, taskID, until)
+}
+
+// AwaitMany implements celeryresults.ManyAwaiter, in the same way.
+func (b *DatabaseBackend) AwaitMany(ctx context.Context, taskIDs []string, until func(*celeryresults.TaskMeta) bool) error {
+	if len(taskIDs) == 0 {
+		return b.ready(ctx)
+	}
+	if err := b.check(ctx, taskIDs...); err != nil {
+		return err
+	}
+	return b.poller.AwaitMany(ctx, taskIDs, until)
 }
 
 // Forget implements celeryresults.Backend.

@@ -4,28 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
-
-	"github.com/cenkalti/backoff/v5"
 
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
 )
 
-// patience is how long an operation is retried whose context has no deadline.
-const patience = 30 * time.Second
-
-// Celery's pauses between retries, result_backend_base_sleep_between_retries_ms
-// and result_backend_max_sleep_between_retries_ms.
-const (
-	firstPause   = 10 * time.Millisecond
-	longestPause = 10 * time.Second
-)
-
-// retry runs an operation, and runs it again while that helps: with growing
-// random pauses, until the context ends or patience does. Applying it twice must
-// do no harm. The error is the context's when that is over, with the last failure
-// beside it, and ErrClosed and ErrNoTable where these apply.
+// retry runs an operation, and runs it again while that helps: see internal/retry.
+// Applying it twice must do no harm. The error is the context's when that is over,
+// with the last failure beside it, and ErrClosed and ErrNoTable where these apply.
 func (b *DatabaseBackend) retry(ctx context.Context, operation func() error) error {
 	return b.retryWhile(ctx, retryable, operation)
 }
@@ -38,68 +24,18 @@ func (b *DatabaseBackend) retryOnce(ctx context.Context, operation func() error)
 	}, operation)
 }
 
-func (b *DatabaseBackend) retryWhile(ctx context.Context, again func(error) bool, operation func() error) error {
-	err := operation() // nearly always the only time
-	if err == nil || !again(err) || b.ready(ctx) != nil {
-		return b.explain(ctx, err)
-	}
-	changed := 0
-	_, failed := backoff.Retry(ctx, func() (struct{}, error) {
-		if over := b.ready(ctx); over != nil {
-			return struct{}{}, backoff.Permanent(over)
-		}
-		switch err = operation(); {
-		case err == nil:
-			return struct{}{}, nil
-		case errors.Is(err, errChanged):
-			if changed++; changed > mostChanges {
-				return struct{}{}, backoff.Permanent(err)
-			}
-		case !again(err):
-			return struct{}{}, backoff.Permanent(err)
-		}
-		return struct{}{}, err
-	}, backoff.WithBackOff(b.pauses()), backoff.WithMaxElapsedTime(b.patience(ctx)), backoff.WithMaxTries(b.tries()))
-	if failed == nil {
-		return nil
-	}
-	return b.explain(ctx, err)
-}
-
 // mostChanges is how often a record may change under an attempt.
 const mostChanges = 100
 
-// pauses follows Celery's get_exponential_backoff_interval, with jitter.
-func (b *DatabaseBackend) pauses() backoff.BackOff {
-	p := backoff.NewExponentialBackOff()
-	p.InitialInterval, p.MaxInterval = firstPause, time.Second
-	if own := b.settings.ResultBackendBaseSleepBetweenRetry; own > 0 {
-		p.InitialInterval = own
+func (b *DatabaseBackend) retryWhile(ctx context.Context, again func(error) bool, operation func() error) error {
+	changed := 0
+	helps := func(err error) bool {
+		if errors.Is(err, errChanged) {
+			changed++
+		}
+		return again(err) && changed <= mostChanges
 	}
-	if own := b.settings.ResultBackendMaxSleepBetweenRetry; own > 0 {
-		p.MaxInterval = min(own, longestPause)
-	}
-	p.Multiplier = 2
-	return p
-}
-
-// patience is without an end while the context has one.
-func (b *DatabaseBackend) patience(ctx context.Context) time.Duration {
-	if _, ok := ctx.Deadline(); ok {
-		return 0
-	}
-	return patience
-}
-
-// tries is result_backend_max_retries; 0 is without a limit.
-func (b *DatabaseBackend) tries() uint {
-	switch n := b.settings.ResultBackendMaxRetries; {
-	case n > 0:
-		return uint(n)
-	case n < 0:
-		return 1
-	}
-	return 0
+	return b.explain(ctx, b.retries.Do(ctx, b.ready, helps, operation))
 }
 
 // retryable reports whether an operation may succeed when it is repeated.
