@@ -350,7 +350,7 @@ func TestPatternsCountCharacters(t *testing.T) {
 		pattern, name string
 		want          bool
 	}{
-		{"caf?", "café", true}, {"caf??", "café", false}, {"*?", "é", true}, {"??", "é", false}, {"?*é?", "xéé", false}, {"*é?", "xéé", true},
+		{"caf?", "café", true}, {"caf??", "café", false}, {"*?", "é", true}, {"??", "é", false}, {"?*é?", "xéé", true}, {"*é?", "xéé", true},
 		{"*.🎉", "party.🎉", true}, {"?.?", "🎉.🎉", true}, {"a*b*c", "a-b-c", true}, {"a*b*c", "a-c-b", false}, {"?", "\xff", true},
 	} {
 		assert.Equal(t, row.want, celeryresults.Matches(row.pattern, row.name), "%q of %q", row.pattern, row.name)
