@@ -29,11 +29,16 @@
 //	result.state, .ready(), …     AsyncResult.State, Ready, …
 //	EagerResult, task.apply()     NewEagerResult, App.Apply
 //	result.as_tuple()             ResultTuple
+//	ResultSet, GroupResult        ResultSet, GroupResult
+//	result.collect, join          ResultSet.AsCompleted, Join; Join
 //	backend.store_result          Backend.StoreResult
 //	backend.get_task_meta         Backend.GetTaskMeta
 //	backend.get_many              Backend.GetMany
 //	backend.wait_for              Waiter.WaitFor
 //	save_group, restore_group     Grouper
+//	chord, on_chord_part_return   Chord, Chorder.ReportPart
+//	backend.cleanup               App.Cleanup, Cleaner
+//	TaskResult.objects.filter     Lister, Query
 //	mark_as_started, …_done, …    App.MarkAsStarted, MarkAsDone, …
 //	task.update_state             App.UpdateState
 //	task.request                  Request
