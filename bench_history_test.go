@@ -150,7 +150,7 @@ func (e tablesEngine) cleanUp(b *testing.B, loaded bool) {
 	var longest time.Duration
 	started := time.Now()
 	last := started
-	report, err := e.backend.CleanUp(ctx, dbbackend.CleanupOptions{Progress: func(dbbackend.CleanupReport) {
+	report, err := e.backend.CleanupWith(ctx, dbbackend.CleanupOptions{Progress: func(dbbackend.CleanupReport) {
 		longest = max(longest, time.Since(last))
 		last = time.Now()
 	}})

@@ -16,10 +16,11 @@ type Chain struct {
 }
 
 var (
-	_ Backend = (*Chain)(nil)
-	_ Waiter  = (*Chain)(nil)
-	_ Awaiter = (*Chain)(nil)
-	_ Grouper = (*Chain)(nil)
+	_ Backend     = (*Chain)(nil)
+	_ Waiter      = (*Chain)(nil)
+	_ Awaiter     = (*Chain)(nil)
+	_ ManyAwaiter = (*Chain)(nil)
+	_ Grouper     = (*Chain)(nil)
 )
 
 // NewChain returns a Backend over primary that asks the fallbacks, in their
@@ -59,7 +60,10 @@ func (c *Chain) GetTaskMeta(ctx context.Context, taskID string) (*TaskMeta, erro
 		if err != nil || !meta.Unknown {
 			break
 		}
-		meta, err = b.GetTaskMeta(ctx, taskID)
+		var other *TaskMeta
+		if other, err = b.GetTaskMeta(ctx, taskID); err != nil || !other.Unknown {
+			meta = other
+		}
 	}
 	return meta, err
 }
@@ -97,7 +101,9 @@ func (c *Chain) fill(ctx context.Context, b Backend, taskIDs []string, metas []*
 		return err
 	}
 	for i, place := range places {
-		metas[place] = found[i]
+		if found[i] == nil || !found[i].Unknown {
+			metas[place] = found[i]
+		}
 	}
 	return err
 }

@@ -1,6 +1,9 @@
 package celeryresults
 
-import "context"
+import (
+	"context"
+	"fmt"
+)
 
 // Phase is how far a task is, as its record tells. It keeps apart what the state
 // PENDING does not: a task that is queued, and one that nobody knows.
@@ -30,7 +33,10 @@ const (
 
 // String returns unknown, queued, running, ready or expired.
 func (p Phase) String() string {
-	return [...]string{"unknown", "queued", "running", "ready", "expired"}[p]
+	if names := [...]string{"unknown", "queued", "running", "ready", "expired"}; p >= 0 && int(p) < len(names) {
+		return names[p]
+	}
+	return fmt.Sprintf("Phase(%d)", int(p))
 }
 
 // Phase returns how far the task is.

@@ -28,7 +28,10 @@ const (
 
 // String returns unknown, stored, refused or not stored.
 func (o Outcome) String() string {
-	return [...]string{"unknown", "stored", "refused", "not stored"}[o]
+	if names := [...]string{"unknown", "stored", "refused", "not stored"}; o >= 0 && int(o) < len(names) {
+		return names[o]
+	}
+	return fmt.Sprintf("Outcome(%d)", int(o))
 }
 
 // StoreError is returned by StoreResult of backends that know what became of

@@ -53,6 +53,7 @@ type Poller struct {
 	queue   pollQueue        // the same, by when they are due
 	coming  []string         // tasks to Watch
 	going   []string         // tasks to Unwatch
+	watched map[string]bool  // tasks that push was told of
 	running bool
 	closed  bool
 	failing time.Time // since when reads fail; zero while they work
@@ -87,7 +88,7 @@ type waiter struct {
 func NewPoller(read func(ctx context.Context, taskIDs []string) ([]*TaskMeta, error)) *Poller {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Poller{
-		read: read, tasks: map[string]*poll{}, wake: make(chan struct{}, 1),
+		read: read, tasks: map[string]*poll{}, watched: map[string]bool{}, wake: make(chan struct{}, 1),
 		ctx: ctx, cancel: cancel,
 	}
 }
@@ -223,18 +224,45 @@ func (p *Poller) run() {
 // tellPush passes on which tasks are waited for, and no longer.
 func (p *Poller) tellPush() {
 	p.mu.Lock()
-	coming, going := p.coming, p.going
+	var coming, going []string
+	if p.push != nil {
+		going = p.untold()
+		coming = p.told()
+	}
 	p.coming, p.going = nil, nil
 	p.mu.Unlock()
-	if p.push == nil {
-		return
+	if len(going) > 0 {
+		p.push.Unwatch(going)
 	}
 	if len(coming) > 0 {
 		p.push.Watch(coming)
 	}
-	if len(going) > 0 {
-		p.push.Unwatch(going)
+}
+
+// untold returns the tasks to Unwatch: a task that somebody waits for again by now
+// is to be watched anew. The caller holds mu.
+func (p *Poller) untold() []string {
+	var ids []string
+	for _, id := range p.going {
+		if p.watched[id] {
+			delete(p.watched, id)
+			ids = append(ids, id)
+		}
 	}
+	return ids
+}
+
+// told returns the tasks to Watch: those that somebody still waits for. The caller
+// holds mu.
+func (p *Poller) told() []string {
+	var ids []string
+	for _, id := range p.coming {
+		if p.tasks[id] != nil && !p.watched[id] {
+			p.watched[id] = true
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // dueNow returns the ids to read now or else how long to sleep; negative

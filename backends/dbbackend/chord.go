@@ -374,18 +374,16 @@ func (b *DatabaseBackend) StartChordCounter(ctx context.Context, group celeryres
 // started (DatabaseBackend.on_chord_part_return): Python's workers and Go's can
 // count the same chord. Whoever gets Left 0 runs the body. As in Python, a body is
 // lost when the process dies between counting and running it. When the connection
-// breaks under way it is not known whether the part counted, and nothing is
+// breaks during the commit it is not known whether the part counted, and nothing is
 // repeated.
 func (b *DatabaseBackend) CountChordPart(ctx context.Context, groupID string) (ChordCount, error) {
 	if err := b.checkGroup(ctx, groupID); err != nil {
 		return ChordCount{}, err
 	}
 	var count ChordCount
-	err := b.retryOnce(ctx, func() error {
-		return b.db.InTx(ctx, func(tx *sqldialect.Tx) (err error) {
-			count, err = b.countPart(ctx, tx, groupID)
-			return err
-		})
+	err := b.retryOnce(ctx, func(tx *sqldialect.Tx) (err error) {
+		count, err = b.countPart(ctx, tx, groupID)
+		return err
 	})
 	if errors.Is(err, sql.ErrNoRows) {
 		return ChordCount{}, fmt.Errorf("%w %q", ErrUnknownChord, groupID)

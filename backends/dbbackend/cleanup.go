@@ -13,7 +13,7 @@ import (
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
 )
 
-// CleanupOptions say what CleanUp removes. The zero value removes what has
+// CleanupOptions say what CleanupWith removes. The zero value removes what has
 // expired by the settings.
 type CleanupOptions struct {
 	// OlderThan removes ready results, and groups, that were written longer ago
@@ -54,11 +54,11 @@ func (r *CleanupReport) Total() int64 { return r.Results + r.Groups }
 // Cleanup implements celeryresults.Cleaner: it removes what has expired by the
 // settings, and returns how many results and groups that were.
 func (b *DatabaseBackend) Cleanup(ctx context.Context) (int64, error) {
-	report, err := b.CleanUp(ctx, CleanupOptions{})
+	report, err := b.CleanupWith(ctx, CleanupOptions{})
 	return report.Total(), err
 }
 
-// CleanUp removes results and groups that have expired (TaskResultManager.delete_expired),
+// CleanupWith removes results and groups that have expired (TaskResultManager.delete_expired),
 // in small batches in the order in which rows were written: each is a transaction
 // by itself that takes milliseconds, nothing is locked in between, and one that
 // was interrupted goes on where it ended. Records that are not ready have their
@@ -67,7 +67,7 @@ func (b *DatabaseBackend) Cleanup(ctx context.Context) (int64, error) {
 //
 // It returns what was done also when it fails. When statements take longer than
 // they did at first, because others use the database, it pauses between them.
-func (b *DatabaseBackend) CleanUp(ctx context.Context, o CleanupOptions) (CleanupReport, error) {
+func (b *DatabaseBackend) CleanupWith(ctx context.Context, o CleanupOptions) (CleanupReport, error) {
 	c := &cleaner{b: b, o: o, report: CleanupReport{ByState: map[celeryresults.State]int64{}}}
 	err := c.run(ctx)
 	if err != nil {
@@ -220,7 +220,11 @@ func (c *cleaner) walk(ctx context.Context, table, state string, before time.Tim
 		if err := each(keys); err != nil {
 			return err
 		}
-		last = keys[len(keys)-1]
+		next := keys[len(keys)-1]
+		if !next.after(last) {
+			return fmt.Errorf("row %d of %s has a date_done that is no time, as the database compares times: correct or delete it", next.id, table)
+		}
+		last = next
 		c.report.Looked += int64(len(keys))
 		if c.o.Progress != nil {
 			c.o.Progress(c.report)
@@ -229,6 +233,11 @@ func (c *cleaner) walk(ctx context.Context, table, state string, before time.Tim
 			return err
 		}
 	}
+}
+
+// after reports whether a row comes later in the order of writing.
+func (k key) after(other key) bool {
+	return k.done.After(other.done) || k.done.Equal(other.done) && k.id > other.id
 }
 
 func (c *cleaner) keys(ctx context.Context, q sqldialect.Query, args ...any) (keys []key, err error) {
@@ -367,7 +376,12 @@ func (c *cleaner) orphans(ctx context.Context) error {
 		if err != nil || len(ids) == 0 {
 			return err
 		}
-		last = ids[len(ids)-1]
+		started := time.Now()
+		for _, last = range ids {
+			if _, err := strconv.ParseInt(last, 10, 64); err != nil { // SQLite takes anything for a number
+				return fmt.Errorf("%s has the result_id %.40q, which is no number", labelTable, last)
+			}
+		}
 		n := int64(0)
 		if c.o.DryRun {
 			err = c.b.db.Row(ctx, c.b.dialect.Rebind(`SELECT COUNT(*) FROM `+c.orphaned(ids)), nil, &n)
@@ -378,7 +392,7 @@ func (c *cleaner) orphans(ctx context.Context) error {
 			return err
 		}
 		c.report.Labels += n
-		if err := ctx.Err(); err != nil {
+		if err := c.yield(ctx, time.Since(started), len(ids)); err != nil {
 			return err
 		}
 	}

@@ -111,8 +111,12 @@ var ErrNoTable = errors.New("dbbackend: no table")
 // it. The tables are looked at when they are first used; Migrate, the command
 // celery-results migrate, or Django's migrations make them.
 //
-// On MySQL the data source should have clientFoundRows=true and
-// interpolateParams=true; on SQLite one connection is best, with the pragmas
+// On MySQL the data source must have parseTime=true and loc=UTC, should have
+// clientFoundRows=true and interpolateParams=true, and the session a strict
+// sql_mode, or the server cuts what does not fit. On PostgreSQL those who wait hold
+// a connection together, unless the pool has but one; behind a pgbouncer that pools
+// transactions, set DjangoDB.Notify to false and default_query_exec_mode=exec. On
+// SQLite one connection is best, with the pragmas
 // busy_timeout and journal_mode(WAL) and _txlock=immediate.
 //
 // It returns an error for an unknown driver when the Options name no engine,
@@ -203,7 +207,7 @@ func Open(s celeryresults.Settings) (*DatabaseBackend, error) {
 	}
 	owned := []*sql.DB{db}
 	o := Options{Engine: dialect.Name()}
-	if read != nil || dialect == sqldialect.SQLite && !inMemory(database) {
+	if read != nil || dialect == sqldialect.SQLite && !sqldialect.InMemory(database) {
 		if o.Reads, err = openReads(database, read, dialect); err != nil {
 			return nil, errors.Join(err, db.Close())
 		}
@@ -265,10 +269,6 @@ func openReads(database cache.Database, read *cache.Database, dialect *sqldialec
 		return nil, errors.Join(fmt.Errorf("dbbackend: open: results are read from %s and stored in %s", other.Name(), dialect.Name()), db.Close())
 	}
 	return db, nil
-}
-
-func inMemory(d cache.Database) bool {
-	return strings.Contains(d.Name, ":memory:") || strings.Contains(d.URL, ":memory:") || d.URL == "sqlite://"
 }
 
 // Close ends the waits with ErrClosed, and closes the databases that Open opened.

@@ -17,7 +17,7 @@ import (
 type layout struct {
 	columns []column       // of the task table, those that are there
 	width   map[string]int // of the task table's columns in characters, 0 for any
-	groupID int            // width of the group table's id
+	groupID int            // width of ids of groups and chords, the narrowest of their tables
 	groups  bool           // the group table is there
 	labels  bool           // the label table is there
 	chords  bool           // the chord tables are there
@@ -86,7 +86,7 @@ func (b *DatabaseBackend) newLayout(tables resultschema.Tables) (*layout, error)
 		return nil, fmt.Errorf("%w %s: make it with celery-results migrate, dbbackend.Migrate, or Django's migrations", ErrNoTable, resultschema.TaskTable)
 	}
 	l := &layout{
-		width: found.Columns, groupID: tables.MaxLength(resultschema.GroupTable, "group_id"),
+		width: found.Columns, groupID: narrowest(tables),
 		labels: tables.Has(resultschema.LabelTable), groups: tables.Has(resultschema.GroupTable),
 		chords: tables.Has(resultschema.ChordTable) && tables.Has(resultschema.ChordMemberTable),
 		exact:  b.dialect != sqldialect.MySQL || tables.MadeHere(resultschema.TaskTable),
@@ -105,6 +105,18 @@ func (b *DatabaseBackend) newLayout(tables resultschema.Tables) (*layout, error)
 	l.one = b.dialect.Rebind(`SELECT ` + l.fields + ` FROM ` + taskTable + ` t WHERE t.task_id = $1`).Kept()
 	l.put = b.newPut(l)
 	return l, nil
+}
+
+// narrowest returns the width in characters that ids of groups and chords may
+// have in all tables that keep them, 0 for any.
+func narrowest(tables resultschema.Tables) int {
+	narrowest := 0
+	for _, table := range []string{resultschema.GroupTable, resultschema.ChordTable, resultschema.ChordMemberTable, resultschema.ChordCounterTable} {
+		if width := tables.MaxLength(table, "group_id"); width > 0 && (narrowest == 0 || width < narrowest) {
+			narrowest = width
+		}
+	}
+	return narrowest
 }
 
 // The tables' names need no quotes.

@@ -34,7 +34,19 @@ type MigrateOptions struct {
 }
 
 // MigrateReport is what Migrate did and found.
-type MigrateReport = resultschema.Report
+type MigrateReport struct {
+	Created []string // tables that were made
+	Adopted []string // tables of django-celery-results that others made
+	Altered []string // columns, as table.column, and indexes that were added
+
+	// Missing are columns, as table.column, and tables that are not there: what
+	// depends on them is not kept. MissingIndexes are ours that adopted tables lack:
+	// some lists are slow without.
+	Missing, MissingIndexes []string
+
+	DjangoMigrations []string // that were entered in django_migrations
+	Version          int      // of our schema
+}
 
 // Migrate makes the tables of django-celery-results, and a few of our own beside
 // them, where they are missing, and adopts those that Django's migrations made.
@@ -51,7 +63,7 @@ func Migrate(ctx context.Context, db *sql.DB, o MigrateOptions) (MigrateReport, 
 		err = makeTrigger(ctx, sqldialect.NewDB(db, d))
 	}
 	if err != nil {
-		return report, fmt.Errorf("dbbackend: migrate: %w", err)
+		return MigrateReport(report), fmt.Errorf("dbbackend: migrate: %w", err)
 	}
-	return report, nil
+	return MigrateReport(report), nil
 }

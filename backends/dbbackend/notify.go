@@ -46,6 +46,9 @@ func (l *listener) Watch(ids []string) {
 		l.ids[id] = true
 	}
 	live := l.live
+	if l.b.db.Stats().MaxOpenConnections == 1 {
+		l.useless = true // it would keep everybody else waiting
+	}
 	if !l.running && !l.closed && !l.useless {
 		var ctx context.Context
 		ctx, l.cancel = context.WithCancel(context.Background())

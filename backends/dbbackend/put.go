@@ -159,11 +159,16 @@ type connection interface {
 // onConnection runs f with a connection, so that what fails before, for want of
 // one, is known to have changed nothing. SQLite's driver does not tell what became
 // of a statement that its context ended: there they are short, and not ended.
-func (b *DatabaseBackend) onConnection(ctx context.Context, f func(context.Context, connection) error) error {
-	if b.dialect == sqldialect.SQLite {
-		return f(context.WithoutCancel(ctx), b.db)
+func (b *DatabaseBackend) onConnection(ctx context.Context, l *layout, f func(context.Context, connection) error) error {
+	if err := b.db.Prepare(ctx, l.put.kept()...); err != nil { // there may be but one connection
+		return err
 	}
-	return b.db.OnConn(ctx, func(conn *sqldialect.Conn) error { return f(ctx, conn) })
+	return b.db.OnConn(ctx, func(conn *sqldialect.Conn) error {
+		if b.dialect == sqldialect.SQLite {
+			ctx = context.WithoutCancel(ctx)
+		}
+		return f(ctx, conn)
+	})
 }
 
 // putAll stores the requests as far as they may be and returns the ids of those
@@ -176,11 +181,8 @@ func (b *DatabaseBackend) putAll(ctx context.Context, conn connection, rs []*req
 		entries[i] = r.entry
 		labelled = labelled || l.labels && len(r.entry.labels) > 0
 	}
-	if b.dialect != sqldialect.SQLite && !labelled || len(entries) == 1 && !labelled {
+	if b.dialect != sqldialect.SQLite && !labelled {
 		return b.put(ctx, conn, l, entries)
-	}
-	if err := b.db.Prepare(ctx, l.put.kept()...); err != nil {
-		return nil, err
 	}
 	err = conn.InTx(ctx, func(tx *sqldialect.Tx) error {
 		if stored, err = b.put(ctx, tx, l, entries); err != nil || !labelled {

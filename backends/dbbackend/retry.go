@@ -16,12 +16,21 @@ func (b *DatabaseBackend) retry(ctx context.Context, operation func() error) err
 	return b.retryWhile(ctx, retryable, operation)
 }
 
-// retryOnce is retry for operations that must not be applied twice: it ends when
-// it is not known whether one was.
-func (b *DatabaseBackend) retryOnce(ctx context.Context, operation func() error) error {
-	return b.retryWhile(ctx, func(err error) bool {
-		return retryable(err) && sqldialect.Classify(err) != sqldialect.Disconnected
-	}, operation)
+// retryOnce is retry for a transaction that must not be applied twice: it ends when
+// it is not known whether its commit happened.
+func (b *DatabaseBackend) retryOnce(ctx context.Context, transaction func(*sqldialect.Tx) error) error {
+	committing := false
+	again := func(err error) bool {
+		return retryable(err) && !(committing && sqldialect.Classify(err) == sqldialect.Disconnected)
+	}
+	return b.retryWhile(ctx, again, func() error {
+		committing = false
+		return b.db.InTx(ctx, func(tx *sqldialect.Tx) error {
+			err := transaction(tx)
+			committing = err == nil
+			return err
+		})
+	})
 }
 
 // mostChanges is how often a record may change under an attempt.

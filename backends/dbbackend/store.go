@@ -12,6 +12,7 @@ import (
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/cache"
 	"github.com/celeryresults/celeryresults/internal/keyvalue"
+	"github.com/celeryresults/celeryresults/internal/retry"
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
 )
 
@@ -49,8 +50,11 @@ func (b *DatabaseBackend) storeMeta(ctx context.Context, meta *celeryresults.Tas
 	defer b.recent.add(e.id)
 	answer, err := b.stores.Do(ctx, r)
 	if err != nil { // the context is over
-		if r.phase.CompareAndSwap(waiting, withdrawn) {
+		switch {
+		case r.phase.CompareAndSwap(waiting, withdrawn):
 			return notStored(e.id, err)
+		case r.phase.Load() == answered:
+			return r.err
 		}
 		return &celeryresults.StoreError{TaskID: e.id, Outcome: celeryresults.OutcomeUnknown, Err: err}
 	}
@@ -80,9 +84,13 @@ const (
 	waiting int32 = iota
 	sending
 	withdrawn
+	answered // err may be read
 )
 
-func (r *request) settle(err error) { r.settled, r.err = true, err }
+func (r *request) settle(err error) {
+	r.settled, r.err = true, err
+	r.phase.Store(answered)
+}
 
 func (r *request) refuse(stands celeryresults.State) {
 	r.settle(&celeryresults.RefusedError{TaskID: r.entry.id, Stands: stands, Stored: r.entry.state})
@@ -154,6 +162,11 @@ func (b *DatabaseBackend) store(ctx context.Context, rs []*request) {
 	if len(rs) == 0 {
 		return
 	}
+	if _, ends := ctx.Deadline(); !ends { // a statement that hangs ends, too
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, retry.Patience)
+		defer cancel()
+	}
 	err := b.retry(ctx, func() error { return b.attempt(ctx, rs) })
 	for _, r := range rs {
 		if !r.settled {
@@ -169,6 +182,9 @@ func unsettled(r *request, err error) error {
 		outcome = celeryresults.OutcomeUnknown
 	}
 	if err == nil {
+		err = r.ctx.Err()
+	}
+	if err == nil {
 		err = errors.New("dbbackend: the record changed under every attempt")
 	}
 	return &celeryresults.StoreError{TaskID: r.entry.id, Outcome: outcome, Err: err}
@@ -177,7 +193,7 @@ func unsettled(r *request, err error) error {
 // attempt tries once to settle the requests that are still open.
 func (b *DatabaseBackend) attempt(ctx context.Context, rs []*request) error {
 	var open []*request
-	err := b.onConnection(ctx, func(ctx context.Context, conn connection) error {
+	err := b.onConnection(ctx, rs[0].layout, func(ctx context.Context, conn connection) error {
 		if open = begin(rs); len(open) == 0 {
 			return nil
 		}
@@ -241,7 +257,7 @@ func begin(rs []*request) []*request {
 // end lets callers withdraw again: nothing of theirs is under way.
 func end(rs []*request) {
 	for _, r := range rs {
-		if !r.uncertain {
+		if !r.uncertain && !r.settled {
 			r.phase.CompareAndSwap(sending, waiting)
 		}
 	}

@@ -122,7 +122,7 @@ func (f finding) remedy() string {
 
 // tryBackend opens the backend and tries it with a probe that expires soon.
 func tryBackend(ctx context.Context, s celeryresults.Settings) finding {
-	s.ResultExpires = probeExpires
+	s.ResultExpires, s.DjangoDB.ReadYourWrites = probeExpires, probeExpires
 	s.ResultBackends, s.TaskBackends = nil, nil
 	backend, err := backends.OpenBackend(s, "")
 	if err != nil {

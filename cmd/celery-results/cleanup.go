@@ -228,9 +228,9 @@ type cleaned struct {
 	err    error
 }
 
-// tableCleaner is a backend whose tables CleanUp cleans up.
+// tableCleaner is a backend whose tables CleanupWith cleans up.
 type tableCleaner interface {
-	CleanUp(ctx context.Context, o dbbackend.CleanupOptions) (dbbackend.CleanupReport, error)
+	CleanupWith(ctx context.Context, o dbbackend.CleanupOptions) (dbbackend.CleanupReport, error)
 }
 
 func (c *cli) cleanStore(ctx context.Context, store *resultStore, o dbbackend.CleanupOptions) cleaned {
@@ -252,7 +252,7 @@ func (c *cli) cleanStore(ctx context.Context, store *resultStore, o dbbackend.Cl
 	if tables, ok := celeryresults.BackendAs[tableCleaner](backend); ok {
 		bar := c.newProgress(store.names[0])
 		o.Progress = bar.show
-		done.report, done.err = tables.CleanUp(ctx, o)
+		done.report, done.err = tables.CleanupWith(ctx, o)
 		bar.clear()
 	} else if cleaner, ok := celeryresults.BackendAs[celeryresults.Cleaner](backend); ok {
 		done.report.Results, done.err = cleaner.Cleanup(ctx)

@@ -8,11 +8,16 @@ import (
 	"context"
 	"runtime"
 	"sync"
+	"time"
 )
 
 // usualInFlight is how many requests or batches are under way before callers
 // queue.
 const usualInFlight = 2
+
+// longestTurn is how long a request or batch keeps others waiting: one that hangs,
+// for a lock or a connection, must not stop all that come after it.
+const longestTurn = 100 * time.Millisecond
 
 // Group merges requests of type R, whose answers are of type V. Make one with
 // New. It is safe for concurrent use and has a goroutine only while a batch is
@@ -56,8 +61,12 @@ type batch[R, V any] struct {
 func (g *Group[R, V]) Do(ctx context.Context, request R) (V, error) {
 	b, i := g.join(request)
 	if b == nil {
-		defer g.next()
-		return g.one(ctx, request)
+		turn := time.AfterFunc(longestTurn, g.next)
+		answer, err := g.one(ctx, request)
+		if turn.Stop() {
+			g.next()
+		}
+		return answer, err
 	}
 	var none V
 	select {
@@ -129,9 +138,13 @@ func (g *Group[R, V]) take() *batch[R, V] {
 // send sends batches until the queue is empty.
 func (g *Group[R, V]) send(b *batch[R, V]) {
 	for ; b != nil; b = g.take() {
+		turn := time.AfterFunc(longestTurn, g.next)
 		b.answers, b.err = g.many(b.ctx, b.requests)
 		b.cancel()
 		close(b.done)
+		if !turn.Stop() {
+			return // others have this turn already
+		}
 		runtime.Gosched() // those that were answered may ask again, and go with the next batch
 	}
 }

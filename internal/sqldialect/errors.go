@@ -100,6 +100,7 @@ var states = map[string]Condition{
 	"57P03": Transient,    // cannot_connect_now
 	"57P01": Transient,    // admin_shutdown: it ends what is not committed, or an idle connection
 	"57P02": Disconnected, // crash_shutdown
+	"25006": Transient,    // read_only_sql_transaction: the server has been demoted
 	"57P05": Transient,    // idle_session_timeout: it ends an idle connection
 	"08":    Disconnected, // connection exceptions
 	"54000": TooLarge,     // program_limit_exceeded
@@ -120,6 +121,9 @@ var mysqlConditions = map[int]Condition{
 	1062: Conflict,     // ER_DUP_ENTRY
 	1020: Transient,    // ER_CHECKREAD, MariaDB's snapshot isolation
 	1040: Transient,    // ER_CON_COUNT_ERROR
+	1047: Transient,    // ER_UNKNOWN_COM_ERROR: Galera's "not yet prepared"
+	1290: Transient,    // ER_OPTION_PREVENTS_STATEMENT: read_only, after a failover
+	1836: Transient,    // ER_READ_ONLY_MODE
 	1205: Transient,    // ER_LOCK_WAIT_TIMEOUT
 	1213: Transient,    // ER_LOCK_DEADLOCK
 	1053: Disconnected, // ER_SERVER_SHUTDOWN

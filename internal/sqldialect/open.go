@@ -104,6 +104,17 @@ func LimitPool(db *sql.DB, connections int) {
 	db.SetConnMaxIdleTime(idleTime)
 }
 
+// InMemory reports whether a database is one of SQLite in memory, of which each
+// connection has its own.
+func InMemory(database cache.Database) bool {
+	expanded, err := expand(database)
+	if err != nil {
+		return false
+	}
+	d, err := ForEngine(expanded.Engine)
+	return err == nil && d == SQLite && strings.Contains(expanded.Name, ":memory:")
+}
+
 // links says which driver serves a dialect and how to write its data source.
 var links = map[*Dialect]struct {
 	driver, path string
@@ -170,9 +181,9 @@ func addOptions(database *cache.Database, query url.Values) error {
 
 // postgresOptions are passed on as they are.
 var postgresOptions = []string{
-	"application_name", "connect_timeout", "default_transaction_isolation", "krbsrvname", "lock_timeout", "options",
+	"application_name", "connect_timeout", "default_query_exec_mode", "default_transaction_isolation", "description_cache_capacity", "krbsrvname", "lock_timeout", "options",
 	"passfile", "search_path", "service", "servicefile", "sslcert", "sslkey", "sslmode", "sslpassword",
-	"sslrootcert", "statement_timeout", "target_session_attrs", "timezone",
+	"sslrootcert", "statement_cache_capacity", "statement_timeout", "target_session_attrs", "timezone",
 }
 
 func postgresSource(database cache.Database) (string, error) {
@@ -247,6 +258,7 @@ func mysqlSource(database cache.Database) (string, error) {
 	parameters := url.Values{
 		"parseTime": {"true"}, "loc": {"UTC"}, "clientFoundRows": {"true"}, "interpolateParams": {"true"},
 		"charset": {"utf8mb4"}, "maxAllowedPacket": {"0"},
+		"sql_mode": {"CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES')"}, // nothing is to be cut silently
 	}
 	if err := addMySQLOptions(parameters, database.Options); err != nil {
 		return "", err
