@@ -113,6 +113,7 @@ func (e tablesEngine) rawStore(b *testing.B) func(id string) error {
 	if e.dialect == sqldialect.SQLite { // parsing would take longer than storing
 		prepared, err := e.db.PrepareContext(context.Background(), q.Text)
 		require.NoError(b, err)
+		b.Cleanup(func() { _ = prepared.Close() })
 		exec = func(ctx context.Context, _ string, args ...any) (sql.Result, error) {
 			return prepared.ExecContext(ctx, args...)
 		}
@@ -133,6 +134,7 @@ func (e tablesEngine) rawGet(b *testing.B) func(id string) error {
 	if e.dialect == sqldialect.SQLite {
 		prepared, err := e.db.PrepareContext(context.Background(), q.Text)
 		require.NoError(b, err)
+		b.Cleanup(func() { _ = prepared.Close() })
 		query = func(ctx context.Context, _ string, args ...any) *sql.Row {
 			return prepared.QueryRowContext(ctx, args...)
 		}

@@ -305,7 +305,7 @@ func labelled(meta *celeryresults.TaskMeta) *celeryresults.TaskMeta {
 func is(meta *celeryresults.TaskMeta, id string, value int) error {
 	got, err := celeryresults.As[int](meta.Result)
 	if err != nil || meta.TaskID != id || meta.State != celeryresults.Success || got != value {
-		return fmt.Errorf("got task %s %s with value %d (error %v), want task %s SUCCESS with value %d", meta.TaskID, meta.State, got, err, id, value)
+		return fmt.Errorf("got task %s %s with value %d (error %w), want task %s SUCCESS with value %d", meta.TaskID, meta.State, got, err, id, value)
 	}
 	return nil
 }

@@ -162,7 +162,7 @@ func (tx *Tx) Affect(ctx context.Context, q Query, args ...any) (int64, error) {
 // would need a second connection, which SQLite does not have.
 func (tx *Tx) exec(ctx context.Context, q Query, args ...any) (sql.Result, error) {
 	if kept, ok := tx.db.kept.Load(q.Text); ok && q.keep {
-		return tx.tx.StmtContext(ctx, kept.(*sql.Stmt)).ExecContext(ctx, q.Args(args...)...)
+		return tx.tx.StmtContext(ctx, kept.(*sql.Stmt)).ExecContext(ctx, q.Args(args...)...) //nolint:sqlclosecheck // the transaction does
 	}
 	return tx.tx.ExecContext(ctx, q.Text, q.Args(args...)...)
 }
@@ -183,10 +183,17 @@ func (db *DB) Prepare(ctx context.Context, queries ...Query) error {
 	return nil
 }
 
+// prepared is a statement that stays prepared, and is not its user's to close.
+type prepared interface {
+	ExecContext(ctx context.Context, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, args ...any) *sql.Row
+}
+
 // statement returns the prepared statement of a query that is kept, and nil for
 // others. SQLite takes longer to parse most of them than to run them, and MySQL
 // some. PostgreSQL's driver keeps statements by itself.
-func (db *DB) statement(ctx context.Context, q Query) (*sql.Stmt, error) {
+func (db *DB) statement(ctx context.Context, q Query) (prepared, error) {
 	if db.Dialect == PostgreSQL || !q.keep {
 		return nil, nil
 	}
