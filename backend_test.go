@@ -2,13 +2,16 @@ package celeryresults_test
 
 import (
 	"errors"
+	"net/url"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	_ "github.com/go-sql-driver/mysql"
 	_ "github.com/jackc/pgx/v5/stdlib"
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 	_ "modernc.org/sqlite"
 
@@ -16,6 +19,7 @@ import (
 	"github.com/celeryresults/celeryresults/backends"
 	"github.com/celeryresults/celeryresults/backends/backendtest"
 	"github.com/celeryresults/celeryresults/backends/dbbackend"
+	"github.com/celeryresults/celeryresults/backends/redisbackend"
 	"github.com/celeryresults/celeryresults/cache"
 	"github.com/celeryresults/celeryresults/cache/dbcache"
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
@@ -142,4 +146,71 @@ func TestCeleryMemcached(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Celery's own redis backend.
+
+func redisBackend(url, serializer string) celeryresults.Settings {
+	s := celeryresults.Settings{ResultBackend: url, ResultSerializer: serializer, ResultAcceptContent: []string{serializer}}
+	s.ResultBackendTransportOptions.GlobalKeyPrefix = serializer
+	return s
+}
+
+func TestRedis(t *testing.T) {
+	for _, serializer := range []string{"json", "pickle", "yaml", "msgpack"} {
+		t.Run(serializer, func(t *testing.T) {
+			backendtest.Run(t, backendtest.Harness{
+				Open: opener(redisBackend("redis://"+testserver.Redis(t)+"/3", serializer)), ShortestExpiry: time.Second,
+				PlainValues: serializer == "yaml" || serializer == "msgpack",
+			})
+		})
+	}
+}
+
+func TestRedisSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "redis.sock")
+	testserver.StartRedis(t, "--unixsocket", path)
+	backendtest.Run(t, backendtest.Harness{
+		Open: opener(redisBackend("redis+socket://"+path+"?virtual_host=2", "json")), ShortestExpiry: time.Second, RaceIDs: 2000,
+	})
+}
+
+func TestMiniredis(t *testing.T) {
+	server := miniredis.RunT(t)
+	backendtest.Run(t, backendtest.Harness{
+		Open: opener(redisBackend("redis://"+server.Addr(), "json")), ShortestExpiry: time.Second, Advance: server.FastForward, RaceIDs: 2000,
+	})
+}
+
+func TestRedisTLS(t *testing.T) {
+	server := testserver.StartRedisTLS(t)
+	query := url.Values{
+		"ssl_cert_reqs": {"CERT_REQUIRED"}, "ssl_ca_certs": {server.CAFile}, "ssl_certfile": {server.CertFile}, "ssl_keyfile": {server.KeyFile},
+	}
+	backendtest.Run(t, backendtest.Harness{
+		Open: opener(redisBackend(server.URL()+"/0?"+query.Encode(), "json")), ShortestExpiry: time.Second, RaceIDs: 2000,
+	})
+}
+
+func TestRedisSentinel(t *testing.T) {
+	servers := testserver.StartSentinel(t, 1, 3)
+	s := redisBackend("sentinel://"+strings.Join(servers.SentinelAddrs(), "/0;sentinel://")+"/0", "json")
+	s.ResultBackendTransportOptions.Other = map[string]any{"master_name": servers.MasterName()}
+	backendtest.Run(t, backendtest.Harness{Open: opener(s), ShortestExpiry: time.Second, RaceIDs: 2000})
+}
+
+func TestRedisCluster(t *testing.T) {
+	nodes := testserver.StartCluster(t, 3)
+	s := redisBackend("redis+cluster://"+strings.Join(nodes.Addrs(), ","), "json")
+	backendtest.Run(t, backendtest.Harness{Open: opener(s), ShortestExpiry: time.Second, RaceIDs: 2000})
+}
+
+func TestRedisClient(t *testing.T) {
+	client := redis.NewClient(&redis.Options{Addr: testserver.Redis(t), DB: 4, ContextTimeoutEnabled: true})
+	defer client.Close()
+	backendtest.Run(t, backendtest.Harness{ShortestExpiry: time.Second, RaceIDs: 2000, Open: func(t *testing.T, s celeryresults.Settings) celeryresults.Backend {
+		b, err := redisbackend.New(client, s, redisbackend.Options{})
+		require.NoError(t, err)
+		return b
+	}})
 }

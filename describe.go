@@ -80,6 +80,8 @@ func (s *Settings) describe(name string) Description {
 		s.describeCeleryCache(&d, rest)
 	case backend == "django-db":
 		s.describeDjangoDB(&d, rest)
+	case redisScheme.MatchString(s.ResultBackend):
+		s.describeRedis(&d)
 	default:
 		d.Store = d.Backend
 	}
@@ -162,6 +164,21 @@ func (s *Settings) describeCeleryCache(d *Description, url string) {
 	if strings.HasPrefix(url, "memory://") {
 		d.Compatible = "this process only"
 		d.Holds = "5000 results, as Celery's; then it drops the least recently used"
+	}
+}
+
+// redisScheme is how the URLs of Celery's own redis backend begin.
+var redisScheme = regexp.MustCompile(`^(rediss?(\+socket|\+cluster)?|sentinel)://`)
+
+func (s *Settings) describeRedis(d *Description) {
+	d.Store = d.Backend
+	if master, ok := s.ResultBackendTransportOptions.Other["master_name"].(string); ok && strings.HasPrefix(d.Backend, "sentinel:") {
+		d.Store += " (master " + master + ")"
+	}
+	d.Key = s.ResultBackendTransportOptions.KeyPrefix() + "celery-task-meta-<task_id>"
+	d.Compatible = "Celery's own redis backend"
+	if strings.Contains(d.Backend, "+cluster://") {
+		d.Compatible += " by its records; Celery itself has no cluster"
 	}
 }
 

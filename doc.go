@@ -6,7 +6,7 @@
 // Celery runs tasks. A result backend keeps, under the task's id, its state,
 // its return value or the exception it failed with, and metadata, until they
 // expire. [Backend] is that contract; packages below backends implement it
-// over Django's caches and other stores, and backends.Open makes them from
+// over redis, Django's caches and SQL tables, and backends.Open makes them from
 // [Settings].
 //
 // A record goes through states: PENDING (nothing is known, or it was only

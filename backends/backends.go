@@ -11,6 +11,7 @@ import (
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/backends/cachebackend"
 	"github.com/celeryresults/celeryresults/backends/dbbackend"
+	"github.com/celeryresults/celeryresults/backends/redisbackend"
 	"github.com/celeryresults/celeryresults/cache"
 	"github.com/celeryresults/celeryresults/cache/caches"
 	"github.com/celeryresults/celeryresults/cache/locmem"
@@ -149,7 +150,7 @@ func open(s celeryresults.Settings, name string) (celeryresults.Backend, error) 
 	}
 	open, ok := openers[scheme]
 	if !ok {
-		return nil, fmt.Errorf("%w %q; supported are django-db, django-cache (also for redis: make it an entry of CACHES), cache+memcached://, cache+memory:// and disabled",
+		return nil, fmt.Errorf("%w %q; supported are redis://, rediss://, redis+socket://, sentinel://, redis+cluster://, django-db, django-cache, cache+memcached://, cache+memory:// and disabled",
 			ErrUnsupported, celeryresults.MaskURL(s.ResultBackend))
 	}
 	b, err := open(s)
@@ -165,7 +166,13 @@ var openers = map[string]func(celeryresults.Settings) (celeryresults.Backend, er
 	"django-cache": openDjangoCache,
 	"django-db":    openDjangoDB,
 	"cache":        openCeleryCache,
+	"redis":        openRedis, // and redis+socket, redis+cluster
+	"rediss":       openRedis, // and rediss+cluster
+	"sentinel":     openRedis,
 }
+
+// openRedis opens Celery's own redis backend.
+func openRedis(s celeryresults.Settings) (celeryresults.Backend, error) { return redisbackend.Open(s) }
 
 // openDjangoDB opens django-celery-results' tables: django-db with DATABASES, or
 // django-db+postgresql://user:password@host/name and the like.

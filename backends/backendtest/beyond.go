@@ -28,11 +28,12 @@ func watchStates(t *testing.T, h Harness) {
 	b := open(t, h, celeryresults.Settings{})
 	id := newID("watch")
 	next := make(chan celeryresults.State)
-	go func() {
+	var storing sync.WaitGroup // a waiter may be awake before the store has returned
+	storing.Go(func() {
 		for state := range next {
 			assert.NoError(t, b.StoreResult(context.WithoutCancel(t.Context()), metaOf(id, state)))
 		}
-	}()
+	})
 	rest := []celeryresults.State{celeryresults.Started, "PROGRESS", celeryresults.Retry, celeryresults.Started, celeryresults.Failure}
 	var seen []celeryresults.State
 	for meta, err := range celeryresults.NewAsyncResult(id, b).Watch(withTimeout(t, time.Minute)) {
@@ -44,6 +45,7 @@ func watchStates(t *testing.T, h Harness) {
 		}
 	}
 	close(next)
+	storing.Wait()
 	assert.Equal(t, []celeryresults.State{celeryresults.Pending, celeryresults.Started, "PROGRESS", celeryresults.Retry, celeryresults.Started, celeryresults.Failure}, seen)
 }
 

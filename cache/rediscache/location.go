@@ -8,22 +8,15 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/celeryresults/celeryresults/cache"
+	"github.com/celeryresults/celeryresults/internal/redisclient"
 )
 
-const defaultPoolSize = 64
-
 // location is a parsed URL on its way to the options of a client.
-type location struct {
-	options *redis.Options
-	tls     tlsFiles
-	secure  bool // TLS is spoken
-}
+type location struct{ redisclient.Config }
 
 // separator is what stands between two locations in one text. A comma or a
 // semicolon that no scheme follows belongs to the location.
@@ -46,7 +39,7 @@ func splitLocations(texts []string) []string {
 // clientOptions turns one location and the entry's OPTIONS into go-redis
 // options. Its errors never quote the user, the password, or a piece of either.
 func clientOptions(text string, o cache.Options) (*redis.Options, error) {
-	l := location{options: baseOptions(o), tls: filesOf(o)}
+	l := location{redisclient.Config{Options: baseOptions(o), TLS: filesOf(o)}}
 	u, err := parseURL(text)
 	if err != nil {
 		return nil, err
@@ -58,34 +51,26 @@ func clientOptions(text string, o cache.Options) (*redis.Options, error) {
 	if err := l.query(u); err != nil {
 		return nil, fmt.Errorf("%s: %w", masked(u), err)
 	}
-	if l.options.TLSConfig, err = l.tlsConfig(); err != nil {
+	if l.Options.TLSConfig, err = l.TLS.Config(); err != nil {
 		return nil, fmt.Errorf("%s: %w", masked(u), err)
 	}
-	return l.options, nil
+	return l.Options, nil
 }
 
-// baseOptions are the options that no location changes, and the defaults.
-//
-// Commands are repeated by the store, which knows which may be, and not by the
-// client. The client's second pool, for pipelines, is not wanted.
+// baseOptions are those that no location changes, and the entry's.
 func baseOptions(o cache.Options) *redis.Options {
-	size := o.PoolSize
-	if size <= 0 {
-		size = defaultPoolSize
+	base := redisclient.Base()
+	base.Username, base.Password, base.DB = o.Username, o.Password, o.DB
+	if o.PoolSize > 0 {
+		base.PoolSize = o.PoolSize
 	}
-	return &redis.Options{
-		Username:              o.Username,
-		Password:              o.Password,
-		DB:                    o.DB,
-		PoolSize:              size,
-		PipelinePoolSize:      -1,
-		MaxRetries:            -1,
-		DialerRetries:         1,
-		ContextTimeoutEnabled: true,
-		DisableIdentity:       true,
-		MaintNotificationsConfig: &maintnotifications.Config{
-			Mode: maintnotifications.ModeDisabled,
-		},
+	return base
+}
+
+func filesOf(o cache.Options) redisclient.TLS {
+	return redisclient.TLS{
+		CA: o.CACert, Cert: o.ClientCert, Key: o.ClientKey, Insecure: o.Insecure,
+		Asked: o.CACert != "" || o.ClientCert != "" || o.ClientKey != "" || o.Insecure,
 	}
 }
 
@@ -121,7 +106,7 @@ func (l *location) address(u *url.URL) error {
 	case "redis":
 		return l.tcp(u)
 	case "rediss":
-		l.secure = true
+		l.TLS.Secure = true
 		return l.tcp(u)
 	case "unix", "redis+socket":
 		return l.socket(u)
@@ -140,9 +125,9 @@ func (l *location) tcp(u *url.URL) error {
 	if number, err := strconv.Atoi(port); err != nil || number > 65535 {
 		return fmt.Errorf("bad port %q", port)
 	}
-	l.options.Addr = net.JoinHostPort(host, port)
+	l.Options.Addr = net.JoinHostPort(host, port)
 	if path := strings.Trim(u.Path, "/"); path != "" {
-		return l.database(path)
+		return l.Database(path)
 	}
 	return nil
 }
@@ -151,27 +136,18 @@ func (l *location) socket(u *url.URL) error {
 	if u.Host != "" || u.Path == "" {
 		return errors.New("want the path of a socket behind three slashes")
 	}
-	l.options.Network = "unix"
-	l.options.Addr = u.Path
-	return nil
-}
-
-func (l *location) database(text string) error {
-	number, err := strconv.Atoi(text)
-	if err != nil || number < 0 {
-		return fmt.Errorf("bad database %q: want a number", text)
-	}
-	l.options.DB = number
+	l.Options.Network = "unix"
+	l.Options.Addr = u.Path
 	return nil
 }
 
 // login takes the URL's user and password in place of the entry's.
 func (l *location) login(u *url.URL) {
 	if name := u.User.Username(); name != "" {
-		l.options.Username = name
+		l.Options.Username = name
 	}
 	if password, ok := u.User.Password(); ok {
-		l.options.Password = password
+		l.Options.Password = password
 	}
 }
 
@@ -182,87 +158,13 @@ func (l *location) query(u *url.URL) error {
 		return errors.New("the query cannot be parsed")
 	}
 	for name, values := range given {
-		apply, known := parameters[name]
-		if !known {
-			return fmt.Errorf("unknown parameter %q; did you mean %q?", name, nearest(name, parameters))
+		err := l.Set(name, values[len(values)-1])
+		if errors.Is(err, redisclient.ErrUnknown) {
+			return fmt.Errorf("%w %q; did you mean %q?", err, name, redisclient.Nearest(name))
 		}
-		if err := apply(l, values[len(values)-1]); err != nil {
-			return fmt.Errorf("parameter %s: %w", name, err)
+		if err != nil {
+			return err
 		}
 	}
 	return nil
-}
-
-// parameters are those of redis-py's from_url. Errors of a parameter must not
-// quote its value where that is a secret.
-var parameters = map[string]func(*location, string) error{
-	"db":           (*location).database,
-	"virtual_host": (*location).database, // Celery's name for it, in redis+socket
-	"username":     func(l *location, v string) error { l.options.Username = v; return nil },
-	"password":     func(l *location, v string) error { l.options.Password = v; return nil },
-	"client_name":  func(l *location, v string) error { l.options.ClientName = v; return nil },
-
-	"socket_timeout":         (*location).socketTimeout,
-	"socket_connect_timeout": seconds(func(l *location, d time.Duration) { l.options.DialTimeout = d }),
-	"max_connections":        number(1, 1<<20, func(l *location, n int) { l.options.PoolSize = n }),
-	"protocol":               number(2, 3, func(l *location, n int) { l.options.Protocol = n }),
-
-	"ssl_cert_reqs":      (*location).certReqs,
-	"ssl_check_hostname": (*location).checkHostname,
-	"ssl_ca_certs":       file(func(l *location, v string) { l.tls.ca = v }),
-	"ssl_certfile":       file(func(l *location, v string) { l.tls.cert = v }),
-	"ssl_keyfile":        file(func(l *location, v string) { l.tls.key = v }),
-
-	// What these are for does not arise here: values are bytes, go-redis
-	// checks idle connections by itself, the store repeats what may be
-	// repeated, a wait for a connection ends with its context, and Go keeps
-	// sockets alive.
-	"decode_responses":         ignore,
-	"encoding":                 ignore,
-	"encoding_errors":          ignore,
-	"health_check_interval":    ignore,
-	"retry_on_timeout":         ignore,
-	"retry_on_error":           ignore,
-	"socket_keepalive":         ignore,
-	"socket_read_size":         ignore,
-	"socket_type":              ignore,
-	"timeout":                  ignore,
-	"single_connection_client": ignore,
-	"lib_name":                 ignore,
-	"lib_version":              ignore,
-}
-
-func ignore(*location, string) error { return nil }
-
-func (l *location) socketTimeout(text string) error {
-	return seconds(func(l *location, d time.Duration) {
-		l.options.ReadTimeout, l.options.WriteTimeout = d, d
-	})(l, text)
-}
-
-// maxSeconds keeps a timeout within what a time.Duration holds.
-const maxSeconds = 1e9
-
-// seconds is a parameter in seconds, with a fraction or not.
-func seconds(set func(*location, time.Duration)) func(*location, string) error {
-	return func(l *location, text string) error {
-		n, err := strconv.ParseFloat(text, 64)
-		if err != nil || !(n > 0 && n <= maxSeconds) {
-			return fmt.Errorf("%q is not a number of seconds above 0", text)
-		}
-		set(l, max(time.Duration(n*float64(time.Second)), 1))
-		return nil
-	}
-}
-
-// number is a parameter between least and most.
-func number(least, most int, set func(*location, int)) func(*location, string) error {
-	return func(l *location, text string) error {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < least || n > most {
-			return fmt.Errorf("%q is not a number from %d to %d", text, least, most)
-		}
-		set(l, n)
-		return nil
-	}
 }

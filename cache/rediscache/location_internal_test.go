@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/celeryresults/celeryresults/cache"
+	"github.com/celeryresults/celeryresults/internal/redisclient"
 )
 
 // shown is what the tests look at in a client's options.
@@ -77,7 +78,7 @@ func TestParametersSetTheClient(t *testing.T) {
 
 	got, err = clientOptions("redis://h", cache.Options{})
 	require.NoError(t, err)
-	assert.Equal(t, defaultPoolSize, got.PoolSize)
+	assert.Equal(t, redisclient.DefaultPoolSize, got.PoolSize)
 }
 
 func TestBadLocationsAreErrorsThatSayWhy(t *testing.T) {

@@ -22,6 +22,7 @@ import (
 
 	"github.com/celeryresults/celeryresults/cache"
 	"github.com/celeryresults/celeryresults/internal/inflight"
+	"github.com/celeryresults/celeryresults/internal/redisclient"
 )
 
 // maxValue is the longest string that Redis holds.
@@ -35,7 +36,7 @@ type Store struct {
 }
 
 // server runs operations on one location, or on the caller's client.
-type server = inflight.Pool[redis.UniversalClient]
+type server = redisclient.Pool
 
 var _ interface {
 	cache.Store
@@ -82,7 +83,7 @@ func Open(s cache.Settings) (*Store, error) {
 		if err != nil {
 			return nil, fmt.Errorf("rediscache: location %d: %w", i+1, err)
 		}
-		servers = append(servers, openServer(options))
+		servers = append(servers, redisclient.Open(options))
 	}
 	return &Store{writer: servers[0], replicas: servers[1:]}, nil
 }

@@ -4,6 +4,8 @@
 package keyvalue
 
 import (
+	"strings"
+
 	"github.com/celeryresults/celeryresults"
 )
 
@@ -46,3 +48,15 @@ func (k Keys) Tasks(ids []string) ([]string, error) {
 	}
 	return keys, nil
 }
+
+// TaskID returns the id of the task whose result is under key.
+func (k Keys) TaskID(key string) (string, bool) {
+	rest, ok := strings.CutPrefix(key, k.global)
+	if !ok {
+		return "", false
+	}
+	return strings.CutPrefix(rest, taskPrefix)
+}
+
+// Own returns a key that Celery does not have, behind the global prefix.
+func (k Keys) Own(name string) string { return k.global + name }

@@ -154,13 +154,54 @@ func (r *reader) readOurs(f *serialization.Field) {
 
 // Text returns a str, and nothing for any other value.
 func Text(v serialization.Value) string {
+	if data, ok := plainJSON(v); ok {
+		return textOfState(data)
+	}
 	tree, _ := v.Decode()
 	s, _ := tree.(string)
 	return s
 }
 
+// plainJSON returns the characters of most texts in JSON, those without escapes
+// and beyond ASCII, and nothing for null.
+func plainJSON(v serialization.Value) ([]byte, bool) {
+	if v.Codec != json.Codec {
+		return nil, false
+	}
+	if string(v.Data) == "null" {
+		return nil, true
+	}
+	last := len(v.Data) - 1
+	if last < 1 || v.Data[0] != '"' || v.Data[last] != '"' {
+		return nil, false
+	}
+	text := v.Data[1:last]
+	for _, c := range text {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return nil, false
+		}
+	}
+	return text, true
+}
+
+// textOfState returns a text, that of a state without making one.
+func textOfState(data []byte) string {
+	switch string(data) {
+	case string(celeryresults.Success):
+		return string(celeryresults.Success)
+	case string(celeryresults.Failure):
+		return string(celeryresults.Failure)
+	case string(celeryresults.Started):
+		return string(celeryresults.Started)
+	}
+	return string(data)
+}
+
 // Number returns an int, and 0 for any other value.
 func Number(v serialization.Value) int {
+	if v.Codec == json.Codec && len(v.Data) == 1 && '0' <= v.Data[0] && v.Data[0] <= '9' {
+		return int(v.Data[0] - '0')
+	}
 	tree, _ := v.Decode()
 	n, _ := tree.(int64)
 	return int(n)
@@ -182,6 +223,9 @@ func Texts(v serialization.Value) []string {
 // instant reads a time that Celery wrote: ISO 8601 text, with an offset or,
 // up to Celery 5.2, without one and in UTC; or a datetime.
 func instant(v serialization.Value) time.Time {
+	if data, ok := plainJSON(v); ok {
+		return parseISO(string(data))
+	}
 	tree, _ := v.Decode()
 	switch t := tree.(type) {
 	case time.Time:
@@ -205,6 +249,9 @@ func parseISO(s string) time.Time {
 
 // Tuples reads a list of result tuples, nil for None and for anything else.
 func Tuples(v serialization.Value) []celeryresults.ResultTuple {
+	if v.Codec == json.Codec && string(v.Data) == "[]" {
+		return []celeryresults.ResultTuple{}
+	}
 	tree, _ := v.Decode()
 	return tuples(tree, 0)
 }
@@ -290,6 +337,32 @@ func groupOf(groupID string, tree any) (celeryresults.ResultTuple, error) {
 	}
 	return group, nil
 }
+
+// ReadPart returns what AppendPart wrote: a task's id, state and result.
+func (d Documents) ReadPart(data []byte) (*celeryresults.TaskMeta, error) {
+	tree, err := d.Codec.Decode(data)
+	if err != nil {
+		return nil, &celeryresults.UnreadableError{ID: "chord part", Err: err}
+	}
+	list, _ := items(tree)
+	if len(list) != 4 {
+		return nil, &celeryresults.UnreadableError{ID: "chord part", Err: errNoPart}
+	}
+	id, _ := list[1].(string)
+	state, _ := list[2].(string)
+	if id == "" || state == "" {
+		return nil, &celeryresults.UnreadableError{ID: "chord part", Err: errNoPart}
+	}
+	result := celeryresults.StoredValue(serialization.Value{Codec: decoded{d.Codec}, Node: list[3]})
+	return &celeryresults.TaskMeta{TaskID: id, State: celeryresults.State(state), Result: result}, nil
+}
+
+var errNoPart = errors.New("it is no list of 1, an id, a state and a result")
+
+// decoded resolves values that were decoded with what was around them.
+type decoded struct{ serialization.Codec }
+
+func (decoded) Resolve(v serialization.Value) (any, error) { return v.Node, nil }
 
 // unreadable stands for the codec of a payload that its document broke off
 // before.

@@ -317,6 +317,20 @@ func (d Documents) AppendGroup(dst []byte, group celeryresults.ResultTuple) ([]b
 	return out, nil
 }
 
+// AppendPart appends what a member of a chord reports: the list [1, task_id,
+// state, result] of RedisBackend.on_chord_part_return.
+func (d Documents) AppendPart(dst []byte, meta *celeryresults.TaskMeta) ([]byte, error) {
+	part := func(result any) []any { return []any{1, meta.TaskID, string(meta.State), result} }
+	out, err := d.Codec.Append(dst, part(d.result(meta)))
+	if err != nil && meta.State.Exception() {
+		out, err = d.Codec.Append(dst, part(d.exception(safeArgs(d.Codec, failure(meta)))))
+	}
+	if err != nil {
+		return dst, fmt.Errorf("celeryresults: encode chord part of task %q: %w", meta.TaskID, err)
+	}
+	return out, nil
+}
+
 // JSON returns result tuples as Python's json.dumps does, whatever the
 // serializer.
 func JSON(list []celeryresults.ResultTuple) ([]byte, error) {

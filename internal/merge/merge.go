@@ -15,9 +15,9 @@ import (
 // queue.
 const usualInFlight = 2
 
-// longestTurn is how long a request or batch keeps others waiting: one that hangs,
-// for a lock or a connection, must not stop all that come after it.
-const longestTurn = 100 * time.Millisecond
+// longestWait is how long a batch waits for its turn: requests that hang, for a lock
+// or a connection, must not stop all that come after them.
+const longestWait = 100 * time.Millisecond
 
 // Group merges requests of type R, whose answers are of type V. Make one with
 // New. It is safe for concurrent use and has a goroutine only while a batch is
@@ -54,6 +54,7 @@ type batch[R, V any] struct {
 	ctx      context.Context // ends when the last caller has gone
 	cancel   context.CancelFunc
 	wanted   int // callers that still wait; guarded by the Group's mu
+	late     *time.Timer
 }
 
 // Do returns the answer to a request. When ctx ends first, it returns ctx's
@@ -61,12 +62,8 @@ type batch[R, V any] struct {
 func (g *Group[R, V]) Do(ctx context.Context, request R) (V, error) {
 	b, i := g.join(request)
 	if b == nil {
-		turn := time.AfterFunc(longestTurn, g.next)
-		answer, err := g.one(ctx, request)
-		if turn.Stop() {
-			g.next()
-		}
-		return answer, err
+		defer g.next()
+		return g.one(ctx, request)
 	}
 	var none V
 	select {
@@ -96,6 +93,8 @@ func (g *Group[R, V]) join(request R) (*batch[R, V], int) {
 	if g.queue == nil {
 		g.queue = &batch[R, V]{done: make(chan struct{})}
 		g.queue.ctx, g.queue.cancel = context.WithCancel(context.Background())
+		late := g.queue
+		late.late = time.AfterFunc(longestWait, func() { g.sendLate(late) })
 	}
 	b := g.queue
 	b.wanted++
@@ -113,6 +112,7 @@ func (g *Group[R, V]) leave(b *batch[R, V]) {
 	b.cancel()
 	if g.queue == b {
 		g.queue = nil
+		b.late.Stop()
 	}
 }
 
@@ -131,20 +131,32 @@ func (g *Group[R, V]) take() *batch[R, V] {
 	g.queue = nil
 	if b == nil {
 		g.active--
+	} else {
+		b.late.Stop()
 	}
 	return b
+}
+
+// sendLate sends a batch that has waited too long for a turn.
+func (g *Group[R, V]) sendLate(b *batch[R, V]) {
+	g.mu.Lock()
+	waits := g.queue == b
+	if waits {
+		g.queue = nil
+		g.active++
+	}
+	g.mu.Unlock()
+	if waits {
+		g.send(b)
+	}
 }
 
 // send sends batches until the queue is empty.
 func (g *Group[R, V]) send(b *batch[R, V]) {
 	for ; b != nil; b = g.take() {
-		turn := time.AfterFunc(longestTurn, g.next)
 		b.answers, b.err = g.many(b.ctx, b.requests)
 		b.cancel()
 		close(b.done)
-		if !turn.Stop() {
-			return // others have this turn already
-		}
 		runtime.Gosched() // those that were answered may ask again, and go with the next batch
 	}
 }

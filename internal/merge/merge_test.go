@@ -214,3 +214,30 @@ func TestManyCallersForAWhile(t *testing.T) {
 	}
 	group.Wait()
 }
+
+func TestRequestsThatHangDoNotStopThoseThatComeAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang := make(chan bool)
+		g := merge.New(func(ctx context.Context, n int) (int, error) {
+			<-hang
+			return n, nil
+		}, func(ctx context.Context, ns []int) ([]int, error) { return ns, nil }, false)
+		var group sync.WaitGroup
+		for n := range 2 {
+			group.Go(func() { _, _ = g.Do(t.Context(), n) })
+		}
+		synctest.Wait()
+		for n := range 5 {
+			started := time.Now()
+			got, err := g.Do(t.Context(), n)
+			require.NoError(t, err)
+			assert.Equal(t, n, got)
+			assert.LessOrEqual(t, time.Since(started), 100*time.Millisecond)
+		}
+		close(hang)
+		group.Wait()
+		got, err := g.Do(t.Context(), 7)
+		require.NoError(t, err)
+		assert.Equal(t, 7, got)
+	})
+}

@@ -23,6 +23,10 @@ const portMark = "{port}"
 //
 //	StartRedis(t, "--port", "0", "--tls-port", "{port}", "--tls-cert-file", …)
 //
+// What it holds survives Stop, Kill and Restart when it is told to keep it:
+//
+//	StartRedis(t, "--appendonly", "yes", "--appendfsync", "always")
+//
 // Without the program the test is skipped as with Redis.
 func StartRedis(t testing.TB, args ...string) *Server {
 	t.Helper()
@@ -52,18 +56,22 @@ func startSharedRedis() (*Server, error) { return startRedis(nil) }
 func startSharedMemcached() (*Server, error) { return startMemcached(nil) }
 
 func startRedis(args []string) (*Server, error) {
-	path, err := find(nil, "redis-server", "valkey-server")
+	path, err := findRedis()
 	if err != nil {
 		return nil, err
 	}
-	return startServer(func(port string) (program, error) {
-		dir, err := newFolder(nil)
-		defaults := []string{"--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no", "--dir", dir}
-		return program{
-			path: path, dir: dir, addr: net.JoinHostPort("127.0.0.1", port), args: withPort(defaults, args, port),
-			url: "redis://" + net.JoinHostPort("127.0.0.1", port), probe: answers("PING\r\n", "-LOADING"), stop: syscall.SIGTERM,
-		}, err
-	})
+	return startServer(func(port string) (program, error) { return redisProgram(path, port, args) })
+}
+
+func findRedis() (string, error) { return find(nil, "redis-server", "valkey-server") }
+
+func redisProgram(path, port string, args []string) (program, error) {
+	dir, err := newFolder(nil)
+	defaults := []string{"--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no", "--dir", dir}
+	return program{
+		path: path, dir: dir, addr: net.JoinHostPort("127.0.0.1", port), args: withPort(defaults, args, port),
+		url: "redis://" + net.JoinHostPort("127.0.0.1", port), probe: answers("PING\r\n", "-LOADING"), stop: syscall.SIGTERM,
+	}, err
 }
 
 func startMemcached(args []string) (*Server, error) {

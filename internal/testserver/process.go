@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -62,6 +63,25 @@ func (s *Server) Stop() {
 	}
 }
 
+// Kill ends the process with SIGKILL, as a crash or a lack of memory would, and
+// waits for it. Killing one that has ended does nothing. Restart starts it
+// again.
+func (s *Server) Kill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.running != nil {
+		s.running.end(syscall.SIGKILL)
+		s.running = nil
+	}
+}
+
+// alive reports whether the process runs.
+func (s *Server) alive() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.running != nil && !s.running.ended()
+}
+
 // Restart stops the process if it runs, starts it again on the same port and
 // waits until it serves. What it held in memory is gone, what it has on disk
 // stays.
@@ -97,13 +117,32 @@ func startServer(build func(port string) (program, error)) (*Server, error) {
 	return nil, err
 }
 
+// Ports of ours are below those that systems hand to outgoing connections, so
+// that a server that is down for a while finds its own free again. So are the
+// ports of the cluster bus, which are busOffset higher.
+const (
+	lowestPort = 10_000
+	ports      = 10_000
+	busOffset  = 10_000
+)
+
+// freePort returns a port that is free, and whose bus port is.
 func freePort() string {
-	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "0"
+	for range 1000 {
+		port := lowestPort + rand.IntN(ports)
+		if unused(port) && unused(port+busOffset) {
+			return strconv.Itoa(port)
+		}
 	}
-	defer listener.Close()
-	return strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
+	return "0"
+}
+
+func unused(port int) bool {
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		return false
+	}
+	return listener.Close() == nil
 }
 
 // launch starts the process and waits until the probe succeeds.

@@ -25,6 +25,9 @@ type Proxy struct {
 	refusing bool
 	flowing  chan struct{} // closed while bytes are forwarded
 	requests int           // chunks until the cut, 0 for none
+
+	dropping atomic.Bool
+	dropped  atomic.Int64
 }
 
 // StartProxy starts a proxy for this test alone, on a free port of the
@@ -103,6 +106,19 @@ func (p *Proxy) CutAfterRequest(n int) {
 	p.requests = max(n, 0)
 }
 
+// DropMessages says whether messages of Redis' pub/sub are lost on their way to
+// clients. Everything else is forwarded, such as answers and the confirmations
+// of SUBSCRIBE, so that a client believes itself well subscribed. An array of
+// an answer in RESP2 that looks like a message is taken for one.
+//
+// It counts for messages that begin to arrive later, also on the connections
+// that exist. Connections that do not speak RESP are left alone.
+func (p *Proxy) DropMessages(drop bool) { p.dropping.Store(drop) }
+
+// DroppedMessages returns how many messages DropMessages has cost so far,
+// counted per connection.
+func (p *Proxy) DroppedMessages() int { return int(p.dropped.Load()) }
+
 func (p *Proxy) stop() {
 	p.end()
 	_ = p.listener.Close()
@@ -137,7 +153,7 @@ func (p *Proxy) admit(client net.Conn) *link {
 		reset(client)
 		return nil
 	}
-	l := &link{client: client}
+	l := &link{client: client, messages: messageFilter{dropping: &p.dropping, dropped: &p.dropped}}
 	l.ctx, l.end = context.WithCancel(p.ctx)
 	p.links[l] = true
 	return l
@@ -151,8 +167,8 @@ func (p *Proxy) serve(l *link) {
 		return
 	}
 	var answers sync.WaitGroup
-	answers.Go(func() { p.pump(l, l.client, server, p.mayAnswer) })
-	p.pump(l, server, l.client, p.countRequest)
+	answers.Go(func() { p.pump(l, l.client, server, p.answer) })
+	p.pump(l, server, l.client, p.request)
 	answers.Wait()
 }
 
@@ -163,26 +179,34 @@ func (p *Proxy) forget(l *link) {
 	delete(p.links, l)
 }
 
-// pump forwards what arrives until its end, which it forwards too. Chunks that
-// allow turns down are lost.
-func (p *Proxy) pump(l *link, to, from net.Conn, allow func(*link) bool) {
+// pump forwards what pass makes of the chunks that arrive, which may be
+// nothing, until their end, which it forwards too.
+func (p *Proxy) pump(l *link, to, from net.Conn, pass func(*link, []byte) []byte) {
 	chunk := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(chunk)
 		if !p.awaitFlow(l) {
 			return
 		}
-		if n > 0 && allow(l) {
-			if _, err := to.Write(chunk[:n]); err != nil {
-				l.reset()
-				return
-			}
+		if n > 0 && !forward(to, pass(l, chunk[:n])) {
+			l.reset()
+			return
 		}
 		if err != nil {
 			l.ended(to, err)
 			return
 		}
 	}
+}
+
+// forward reports whether it could write. It leaves a closed connection alone
+// when there is nothing to write.
+func forward(to net.Conn, chunk []byte) bool {
+	if len(chunk) == 0 {
+		return true
+	}
+	_, err := to.Write(chunk)
+	return err == nil
 }
 
 // awaitFlow waits while the proxy hangs, and reports false when the link is
@@ -199,8 +223,8 @@ func (p *Proxy) awaitFlow(l *link) bool {
 	}
 }
 
-// countRequest mutes the link that sends the last chunk before the cut.
-func (p *Proxy) countRequest(l *link) bool {
+// request mutes the link that sends the last chunk before the cut.
+func (p *Proxy) request(l *link, chunk []byte) []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.requests > 0 {
@@ -208,16 +232,16 @@ func (p *Proxy) countRequest(l *link) bool {
 			l.muted.Store(true)
 		}
 	}
-	return true
+	return chunk
 }
 
-// mayAnswer resets the client of a muted link instead.
-func (p *Proxy) mayAnswer(l *link) bool {
+// answer resets the client of a muted link instead.
+func (p *Proxy) answer(l *link, chunk []byte) []byte {
 	if l.muted.Load() {
 		reset(l.client)
-		return false
+		return nil
 	}
-	return true
+	return l.messages.pass(chunk)
 }
 
 // link is one client's connection and the one to the server.
@@ -226,6 +250,8 @@ type link struct {
 	end    context.CancelFunc
 	client net.Conn
 	muted  atomic.Bool // the client gets no more answers, but a reset
+
+	messages messageFilter // used by the goroutine that forwards answers
 
 	mu     sync.Mutex
 	server net.Conn // nil before there is one

@@ -241,6 +241,71 @@ func TestProxyCutsAfterARequestThatIsDone(t *testing.T) {
 	assert.Equal(t, ":5", other.ask("INCR n"))
 }
 
+func TestProxyDropsMessages(t *testing.T) {
+	for name, hello := range map[string]string{"RESP2": "", "RESP3": "HELLO 3"} {
+		t.Run(name, func(t *testing.T) {
+			direct, proxy := proxied(t)
+			client, late := dial(t, proxy.Addr()), dial(t, proxy.Addr())
+			start := map[string]string{"": "*", "HELLO 3": ">"}[hello]
+			subscribe := func(c *redisClient) {
+				t.Helper()
+				if hello != "" {
+					c.send(hello)
+					c.skipTo("modules")
+					c.lines(1)
+				}
+				c.send("SUBSCRIBE ch")
+				assert.Equal(t, []string{start + "3", "$9", "subscribe", "$2", "ch", ":1"}, c.lines(6))
+			}
+			one := func(text string) []string { return []string{start + "3", "$7", "message", "$2", "ch", "$1", text} }
+
+			subscribe(client)
+			direct.ask("PUBLISH ch 1")
+			assert.Equal(t, one("1"), client.lines(7))
+			proxy.DropMessages(true)
+			subscribe(late)
+			assert.Equal(t, ":2", direct.ask("PUBLISH ch 2"))
+			assert.Equal(t, ":2", direct.ask("PUBLISH ch 3"))
+			client.send("UNSUBSCRIBE nothing")
+			assert.Equal(t, []string{start + "3", "$11", "unsubscribe", "$7", "nothing", ":1"}, client.lines(6))
+			require.Eventually(t, func() bool { return proxy.DroppedMessages() == 4 }, 5*time.Second, time.Millisecond)
+
+			proxy.DropMessages(false)
+			direct.ask("PUBLISH ch 4")
+			for _, c := range []*redisClient{client, late} {
+				assert.Equal(t, one("4"), c.lines(7))
+			}
+			assert.Equal(t, 4, proxy.DroppedMessages())
+		})
+	}
+}
+
+func TestProxyLeavesOtherProtocolsAlone(t *testing.T) {
+	proxy := testserver.StartProxy(t, testserver.Memcached(t))
+	proxy.DropMessages(true)
+	assert.Contains(t, dial(t, proxy.Addr()).ask("version"), "VERSION ")
+	assert.Zero(t, proxy.DroppedMessages())
+}
+
+// lines reads n lines.
+func (c *redisClient) lines(n int) []string {
+	c.t.Helper()
+	var list []string
+	for range n {
+		line, err := c.reply()
+		require.NoError(c.t, err)
+		list = append(list, line)
+	}
+	return list
+}
+
+// skipTo reads up to a line.
+func (c *redisClient) skipTo(line string) {
+	c.t.Helper()
+	for c.lines(1)[0] != line {
+	}
+}
+
 func TestProxyCutsAfterACommit(t *testing.T) {
 	postgres := testserver.StartPostgres(t)
 	proxy := testserver.StartProxy(t, postgres.Addr())

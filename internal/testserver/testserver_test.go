@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -81,6 +82,29 @@ func TestPrivateSQLServersKeepTheirData(t *testing.T) {
 			assert.Equal(t, addr, server.Addr())
 			assert.Equal(t, url, server.URL())
 		})
+	}
+}
+
+func TestPrivateRedisKeepsItsData(t *testing.T) {
+	redis := testserver.StartRedis(t, "--appendonly", "yes", "--appendfsync", "always")
+	for i, end := range []func(){redis.Stop, redis.Kill, func() {}, redis.Kill} {
+		want := strings.Repeat("x", i+1)
+		assert.Equal(t, fmt.Sprintf(":%d\r\n", i+1), ask(t, redis.Addr(), "APPEND k x\r\n"))
+		end()
+		require.NoError(t, redis.Restart())
+		assert.Equal(t, fmt.Sprintf("$%d\r\n%s\r\n", i+1, want), ask(t, redis.Addr(), "GET k\r\n"))
+	}
+}
+
+func TestPrivateServerIsKilled(t *testing.T) {
+	for _, server := range []*testserver.Server{testserver.StartRedis(t), testserver.StartMemcached(t)} {
+		server.Kill()
+		_, err := new(net.Dialer).DialContext(t.Context(), "tcp", server.Addr())
+		require.ErrorIs(t, err, syscall.ECONNREFUSED)
+		server.Kill()
+		server.Stop()
+		require.NoError(t, server.Restart())
+		assert.NotEmpty(t, ask(t, server.Addr(), "version\r\n"))
 	}
 }
 

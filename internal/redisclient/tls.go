@@ -1,4 +1,4 @@
-package rediscache
+package redisclient
 
 import (
 	"crypto/tls"
@@ -7,97 +7,89 @@ import (
 	"fmt"
 	"os"
 	"strings"
-
-	"github.com/celeryresults/celeryresults/cache"
 )
 
-// tlsFiles is what a location and OPTIONS ask of TLS.
-type tlsFiles struct {
-	ca, cert, key string // PEM files
-	insecure      bool   // nothing is verified
-	anyName       bool   // the chain is verified, the host name is not
-	asked         bool   // the URL names a TLS parameter
+// TLS is what a URL and settings ask of TLS.
+type TLS struct {
+	Secure        bool   // TLS is spoken
+	CA, Cert, Key string // PEM files
+	Insecure      bool   // nothing is verified
+	AnyName       bool   // the chain is verified, the host name is not
+	Asked         bool   // a TLS parameter was given
 }
 
-func filesOf(o cache.Options) tlsFiles {
-	return tlsFiles{
-		ca: o.CACert, cert: o.ClientCert, key: o.ClientKey, insecure: o.Insecure,
-		asked: o.CACert != "" || o.ClientCert != "" || o.ClientKey != "" || o.Insecure,
-	}
-}
-
-func file(set func(*location, string)) func(*location, string) error {
-	return func(l *location, path string) error {
-		l.tls.asked = true
-		set(l, path)
+func file(set func(*Config, string)) func(*Config, string) error {
+	return func(c *Config, path string) error {
+		c.TLS.Asked = true
+		set(c, path)
 		return nil
 	}
 }
 
 // certReqs takes Python's names. A server always presents a certificate, so
 // optional means required.
-func (l *location) certReqs(text string) error {
-	l.tls.asked = true
+func (c *Config) certReqs(text string) error {
+	c.TLS.Asked = true
 	switch strings.TrimPrefix(strings.ToLower(text), "cert_") {
 	case "none":
-		l.tls.insecure = true
+		c.TLS.Insecure = true
 	case "optional", "required":
-		l.tls.insecure = false
+		c.TLS.Insecure = false
 	default:
 		return fmt.Errorf("%q is not none, optional or required", text)
 	}
 	return nil
 }
 
-func (l *location) checkHostname(text string) error {
-	l.tls.asked = true
+func (c *Config) checkHostname(text string) error {
+	c.TLS.Asked = true
 	switch strings.ToLower(text) {
 	case "1", "true", "yes", "y", "t", "on":
-		l.tls.anyName = false
+		c.TLS.AnyName = false
 	case "0", "false", "no", "n", "f", "off":
-		l.tls.anyName = true
+		c.TLS.AnyName = true
 	default:
 		return fmt.Errorf("%q is not true or false", text)
 	}
 	return nil
 }
 
-// tlsConfig returns nil for a connection without TLS. Asking for certificates
-// there is an error, since nothing would check them.
-func (l *location) tlsConfig() (*tls.Config, error) {
-	if !l.secure {
-		if l.tls.asked {
+// Config returns nil for a connection without TLS. Asking for certificates there
+// is an error, since nothing would check them.
+func (t TLS) Config() (*tls.Config, error) {
+	if !t.Secure {
+		if t.Asked {
 			return nil, errors.New("TLS options need a rediss:// location")
 		}
 		return nil, nil
 	}
-	config := &tls.Config{InsecureSkipVerify: l.tls.insecure}
-	if err := l.tls.load(config); err != nil {
+	config := &tls.Config{InsecureSkipVerify: t.Insecure}
+	if err := t.load(config); err != nil {
 		return nil, err
 	}
-	if l.tls.anyName && !l.tls.insecure {
+	if t.AnyName && !t.Insecure {
 		verifyChainOnly(config)
 	}
 	return config, nil
 }
 
 // load reads the files.
-func (f tlsFiles) load(config *tls.Config) error {
-	if f.ca != "" {
-		roots, err := loadRoots(f.ca)
+func (t TLS) load(config *tls.Config) error {
+	if t.CA != "" {
+		roots, err := loadRoots(t.CA)
 		if err != nil {
 			return err
 		}
 		config.RootCAs = roots
 	}
-	if f.cert == "" && f.key == "" {
+	if t.Cert == "" && t.Key == "" {
 		return nil
 	}
-	key := f.key
+	key := t.Key
 	if key == "" {
-		key = f.cert
+		key = t.Cert
 	}
-	pair, err := tls.LoadX509KeyPair(f.cert, key)
+	pair, err := tls.LoadX509KeyPair(t.Cert, key)
 	if err != nil {
 		return fmt.Errorf("client certificate: %w", err)
 	}

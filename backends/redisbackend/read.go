@@ -1,0 +1,250 @@
+package redisbackend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"unsafe"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/celeryresults/celeryresults"
+)
+
+// keysPerCommand is how many keys one command has, so that a large call does not
+// hold up the server's other clients, and commandsPerTrip how many such commands
+// are sent together.
+const (
+	keysPerCommand  = 500
+	commandsPerTrip = 2
+)
+
+// GetTaskMeta implements celeryresults.Backend. The reads of concurrent callers
+// are sent together.
+func (b *RedisBackend) GetTaskMeta(ctx context.Context, taskID string) (*celeryresults.TaskMeta, error) {
+	key, err := b.keys.Task(taskID)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.ready(ctx); err != nil {
+		return nil, err
+	}
+	data, err := b.gets.Do(ctx, key)
+	switch {
+	case redis.HasErrorPrefix(err, "WRONGTYPE"):
+		return nil, &celeryresults.UnreadableError{ID: taskID, Err: err}
+	case err != nil:
+		return nil, fail(ctx, "get", err)
+	}
+	return b.read(taskID, data)
+}
+
+// findOne reads one record, nil if there is none.
+func (b *RedisBackend) findOne(ctx context.Context, key string) ([]byte, error) {
+	data, err := again(ctx, b, func(c redis.UniversalClient) ([]byte, error) { return c.Get(ctx, key).Bytes() })
+	if errors.Is(err, redis.Nil) {
+		return nil, nil
+	}
+	return data, err
+}
+
+// findMany reads records, nil for those that are not there.
+func (b *RedisBackend) findMany(ctx context.Context, keys []string) ([][]byte, error) {
+	found := make([][]byte, 0, len(keys))
+	for part := range slices.Chunk(keys, keysPerCommand*commandsPerTrip) {
+		records, err := again(ctx, b, func(c redis.UniversalClient) ([][]byte, error) {
+			if b.server.sharded {
+				return getEach(ctx, c, part)
+			}
+			return mget(ctx, c, part)
+		})
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, records...)
+	}
+	return found, nil
+}
+
+// mget reads keys of one server in one round trip.
+func mget(ctx context.Context, c redis.UniversalClient, keys []string) ([][]byte, error) {
+	if len(keys) <= keysPerCommand {
+		values, err := c.MGet(ctx, keys...).Result()
+		return records(make([][]byte, 0, len(keys)), values), err
+	}
+	var cmds []*redis.SliceCmd
+	_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for part := range slices.Chunk(keys, keysPerCommand) {
+			cmds = append(cmds, p.MGet(ctx, part...))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	found := make([][]byte, 0, len(keys))
+	for _, cmd := range cmds {
+		found = records(found, cmd.Val())
+	}
+	return found, nil
+}
+
+func records(found [][]byte, values []any) [][]byte {
+	for _, value := range values {
+		text, ok := value.(string)
+		if !ok {
+			found = append(found, nil)
+			continue
+		}
+		found = append(found, bytesOf(text))
+	}
+	return found
+}
+
+// bytesOf returns a text as bytes without copying it. Nobody may write to them,
+// which readers of documents do not.
+func bytesOf(text string) []byte {
+	if text == "" {
+		return []byte{}
+	}
+	return unsafe.Slice(unsafe.StringData(text), len(text))
+}
+
+// getEach reads keys of a cluster, those of one node in one round trip.
+func getEach(ctx context.Context, c redis.UniversalClient, keys []string) ([][]byte, error) {
+	cmds := make([]*redis.StringCmd, len(keys))
+	_, _ = c.Pipelined(ctx, func(p redis.Pipeliner) error { // each command has its error
+		for i, key := range keys {
+			cmds[i] = p.Get(ctx, key)
+		}
+		return nil
+	})
+	found := make([][]byte, len(keys))
+	for i, cmd := range cmds {
+		data, err := cmd.Bytes()
+		switch {
+		case errors.Is(err, redis.Nil), redis.HasErrorPrefix(err, "WRONGTYPE"): // as MGET has it
+		case err != nil:
+			return nil, err
+		default:
+			found[i] = data
+		}
+	}
+	return found, nil
+}
+
+// GetMany implements celeryresults.Backend, with a round trip for every 1000
+// tasks.
+func (b *RedisBackend) GetMany(ctx context.Context, taskIDs []string) ([]*celeryresults.TaskMeta, error) {
+	keys, err := b.keys.Tasks(taskIDs)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.ready(ctx); err != nil {
+		return nil, err
+	}
+	metas := make([]*celeryresults.TaskMeta, 0, len(taskIDs))
+	var unreadable []error
+	for t := range b.trips(ctx, keys) {
+		if t.err != nil {
+			return nil, fail(ctx, "get many", t.err)
+		}
+		for _, data := range t.records {
+			meta, err := b.read(taskIDs[len(metas)], data)
+			if err != nil {
+				unreadable = append(unreadable, err)
+			}
+			metas = append(metas, meta)
+		}
+	}
+	return metas, errors.Join(unreadable...)
+}
+
+// read returns the meta in a record, which is nil if there is none.
+func (b *RedisBackend) read(taskID string, data []byte) (*celeryresults.TaskMeta, error) {
+	if data == nil {
+		return celeryresults.NewUnknownMeta(taskID), nil
+	}
+	return b.documents.Read(taskID, data)
+}
+
+// trip is what one round trip found.
+type trip struct {
+	records [][]byte
+	err     error
+}
+
+// trips reads many keys. One trip is under way while the one before is decoded.
+func (b *RedisBackend) trips(ctx context.Context, keys []string) iter.Seq[trip] {
+	const each = keysPerCommand * commandsPerTrip
+	return func(yield func(trip) bool) {
+		if len(keys) <= each {
+			found, err := b.findMany(ctx, keys)
+			yield(trip{found, err})
+			return
+		}
+		ctx, cancel := context.WithCancel(ctx)
+		found := make(chan trip, 1)
+		go func() {
+			defer close(found)
+			for part := range slices.Chunk(keys, each) {
+				records, err := b.findMany(ctx, part)
+				found <- trip{records, err}
+				if err != nil {
+					return
+				}
+			}
+		}()
+		wanted := true
+		for t := range found {
+			if wanted = wanted && yield(t); !wanted {
+				cancel()
+			}
+		}
+		cancel()
+	}
+}
+
+// Forget implements celeryresults.Backend.
+func (b *RedisBackend) Forget(ctx context.Context, taskIDs ...string) error {
+	keys, err := b.keys.Tasks(taskIDs)
+	if err != nil {
+		return err
+	}
+	return fail(ctx, "forget", b.delete(ctx, keys...))
+}
+
+// delete removes keys, which need not be there.
+func (b *RedisBackend) delete(ctx context.Context, keys ...string) error {
+	if err := b.ready(ctx); err != nil {
+		return err
+	}
+	for part := range slices.Chunk(keys, keysPerCommand) {
+		_, err := again(ctx, b, func(c redis.UniversalClient) (struct{}, error) {
+			if !b.server.sharded {
+				return struct{}{}, c.Del(ctx, part...).Err()
+			}
+			_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
+				for _, key := range part {
+					p.Del(ctx, key)
+				}
+				return nil
+			})
+			return struct{}{}, err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fail says what failed, or passes on the errors that callers test for.
+func fail(ctx context.Context, operation string, err error) error {
+	if err == nil || errors.Is(err, celeryresults.ErrClosed) || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return err
+	}
+	return fmt.Errorf("redisbackend: %s: %w", operation, err)
+}
