@@ -17,7 +17,7 @@ const usualInFlight = 2
 
 // longestWait is how long a batch waits for its turn: requests that hang, for a lock
 // or a connection, must not stop all that come after them.
-const longestWait = 100 * time.Millisecond
+const longestWait = 250 * time.Millisecond
 
 // Group merges requests of type R, whose answers are of type V. Make one with
 // New. It is safe for concurrent use and has a goroutine only while a batch is
