@@ -221,3 +221,57 @@ func TestManyWaitersOfOneTaskLeaveOneByOne(t *testing.T) {
 		require.NoError(t, p.Close())
 	})
 }
+
+func TestWhoComesBackAtOnceIsToldAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		push := &fakePush{watched: map[string]int{}}
+		p := celeryresults.NewPoller((&fakeReads{ready: map[string]bool{}}).read)
+		p.SetPush(push)
+		for range 20 { // leaves and comes back before the poller has looked
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			_, err := p.WaitFor(ctx, "id")
+			cancel()
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		done := make(chan error, 1)
+		go func() {
+			_, err := p.WaitFor(ctx, "id")
+			done <- err
+		}()
+		synctest.Wait()
+		push.mu.Lock()
+		assert.Equal(t, map[string]int{"id": 1}, push.watched)
+		push.mu.Unlock()
+		require.ErrorIs(t, <-done, context.DeadlineExceeded)
+		synctest.Wait()
+		assert.Zero(t, push.all())
+		require.NoError(t, p.Close())
+	})
+}
+
+func TestAFallbackThatDoesNotKnowHidesNoExpiredRecord(t *testing.T) {
+	expired := &celeryresults.TaskMeta{TaskID: "old", State: celeryresults.Pending, Unknown: true, Expired: true}
+	chain := celeryresults.NewChain(constBackend{meta: expired}, constBackend{meta: celeryresults.NewUnknownMeta("old")})
+	meta, err := chain.GetTaskMeta(t.Context(), "old")
+	require.NoError(t, err)
+	assert.Equal(t, celeryresults.PhaseExpired, meta.Phase())
+	metas, err := chain.GetMany(t.Context(), []string{"old"})
+	require.NoError(t, err)
+	assert.Equal(t, celeryresults.PhaseExpired, metas[0].Phase())
+}
+
+// constBackend knows one meta.
+type constBackend struct {
+	celeryresults.Backend
+	meta *celeryresults.TaskMeta
+}
+
+func (b constBackend) GetTaskMeta(context.Context, string) (*celeryresults.TaskMeta, error) {
+	return b.meta, nil
+}
+
+func (b constBackend) GetMany(context.Context, []string) ([]*celeryresults.TaskMeta, error) {
+	return []*celeryresults.TaskMeta{b.meta}, nil
+}

@@ -159,3 +159,28 @@ func TestTheNotifyTriggerIsForPostgreSQLAlone(t *testing.T) {
 	_, err = dbbackend.Migrate(t.Context(), db, dbbackend.MigrateOptions{NotifyTrigger: true})
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 }
+
+func TestAPoolOfOneConnectionIsNotTakenForListening(t *testing.T) {
+	d := cache.Database{URL: testserver.Postgres(t)}
+	db, _, err := sqldialect.Open(d)
+	require.NoError(t, err)
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	_, err = dbbackend.Migrate(t.Context(), db, dbbackend.MigrateOptions{})
+	require.NoError(t, err)
+	b, err := dbbackend.New(db, celeryresults.Settings{}, dbbackend.Options{})
+	require.NoError(t, err)
+	defer b.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := b.WaitFor(ctx, "one")
+		ended <- err
+	}()
+	for i := range 20 {
+		require.NoError(t, b.StoreResult(ctx, done(fmt.Sprint("other-", i), i)))
+	}
+	require.NoError(t, b.StoreResult(ctx, done("one", 1)))
+	require.NoError(t, <-ended)
+}
