@@ -113,44 +113,18 @@ func (p *Poller) Await(ctx context.Context, taskID string, until func(*TaskMeta)
 	if taskID == "" {
 		return nil, ErrNoTaskID
 	}
-	w := &waiter{until: until, ended: make(chan struct{})}
-	if err := p.join(taskID, w); err != nil {
+	ids := []string{taskID}
+	waiters, err := p.joinMany(ids, until)
+	if err != nil {
 		return nil, err
 	}
 	select {
 	case <-ctx.Done():
-		p.leave(taskID, w)
+		p.leaveMany(ids, waiters)
 		return nil, ctx.Err()
-	case <-w.ended:
-		return w.meta, w.err
+	case <-waiters[0].ended:
+		return waiters[0].meta, waiters[0].err
 	}
-}
-
-func (p *Poller) join(taskID string, w *waiter) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
-		return ErrClosed
-	}
-	now := time.Now()
-	t, ok := p.tasks[taskID]
-	if !ok {
-		t = &poll{id: taskID, due: now}
-		p.tasks[taskID] = t
-		heap.Push(&p.queue, t)
-		p.coming = append(p.coming, taskID)
-	}
-	t.waiters = append(t.waiters, w)
-	t.since = now // a newcomer brings the quick pace back
-	p.reschedule(t, now)
-	if !p.running {
-		p.running = true
-		p.failing = time.Time{}
-		p.done.Add(1)
-		go p.run()
-	}
-	p.signal()
-	return nil
 }
 
 // signal wakes run. It never blocks.
@@ -165,25 +139,6 @@ func (p *Poller) signal() {
 func (p *Poller) reschedule(t *poll, due time.Time) {
 	t.due = due
 	heap.Fix(&p.queue, t.place)
-}
-
-func (p *Poller) leave(taskID string, w *waiter) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	t, ok := p.tasks[taskID]
-	if !ok {
-		return
-	}
-	for i, other := range t.waiters {
-		if other == w {
-			last := len(t.waiters) - 1
-			t.waiters[i] = t.waiters[last]
-			t.waiters[last] = nil
-			t.waiters = t.waiters[:last]
-			break
-		}
-	}
-	p.drop(t)
 }
 
 // drop forgets a task that nobody waits for. The caller holds mu.

@@ -91,8 +91,9 @@ type Settings struct {
 	ResultBackendTransportOptions TransportOptions
 
 	// ResultBackendAlwaysRetry (result_backend_always_retry) and its three
-	// companions. The cache backends do not retry by them, here as in Celery:
-	// their drivers repeat what is safe to repeat. Defaults: false; 10 s;
+	// companions. The redis and django-db backends retry in any case, with
+	// these pauses and as often as this. The cache backends do not retry by them,
+	// here as in Celery: their drivers repeat what is safe to repeat. Defaults: false; 10 s;
 	// 10 ms; no limit (negative: none at all).
 	ResultBackendAlwaysRetry           bool
 	ResultBackendMaxSleepBetweenRetry  time.Duration
@@ -249,7 +250,7 @@ func (o TransportOptions) KeyPrefix() string {
 	return p
 }
 
-// RedisSettings are redis_*: what a redis URL leaves out. They are kept for the
+// RedisSettings are redis_*: what a redis URL leaves out. They are for the
 // redis backend.
 type RedisSettings struct {
 	Host               string         // Default: localhost

@@ -102,6 +102,7 @@ func (c *cleaner) run(ctx context.Context) error {
 	if err := c.check(); err != nil {
 		return err
 	}
+	c.stored = c.b.stored.Load()
 	var err error
 	if c.layout, err = c.b.tables(ctx); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -317,7 +318,7 @@ func (w *metaWriter) stamps(meta *celeryresults.TaskMeta) error {
 	var extras python.Dict
 	for _, extra := range meta.Extra {
 		value := keyvalue.Unboxed(extra.Value)
-		if contains(meta.StampedHeaders, extra.Name) && !reserved[extra.Name] {
+		if slices.Contains(meta.StampedHeaders, extra.Name) && !reserved[extra.Name] {
 			w.add(extra.Name, value)
 			continue
 		}
@@ -327,15 +328,6 @@ func (w *metaWriter) stamps(meta *celeryresults.TaskMeta) error {
 		w.add(ownExtra, extras)
 	}
 	return nil
-}
-
-func contains(list []string, item string) bool {
-	for _, s := range list {
-		if s == item {
-			return true
-		}
-	}
-	return false
 }
 
 // reserved are the names that Python's AsyncResult takes from the columns, or

@@ -6,8 +6,8 @@ import (
 )
 
 // recent remembers for a while which tasks and groups this process changed, so
-// that they are not read from a replica that lags behind. What it remembers is bounded by
-// what is stored in twice that while.
+// that they are not read from a replica that lags behind. What it remembers is
+// bounded by what is stored, or told of by others, in twice that while.
 type recent struct {
 	window time.Duration
 

@@ -17,8 +17,8 @@ import (
 )
 
 // StoreResult implements celeryresults.Backend. The stores of concurrent callers
-// are sent together. Unless the result is stored or refused, the error is a
-// *celeryresults.StoreError, which says whether nothing was stored or that is not
+// are sent together. Unless the result is stored or refused, or has no id, the
+// error is a *celeryresults.StoreError, which says whether nothing was stored or that is not
 // known. A result over the database's limit is cache.ErrTooLarge; a failure is
 // then stored with its texts cut and marked as cut.
 func (b *DatabaseBackend) StoreResult(ctx context.Context, meta *celeryresults.TaskMeta, options ...celeryresults.StoreOption) error {
