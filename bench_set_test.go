@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -20,6 +19,7 @@ import (
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/backends/cachebackend"
 	"github.com/celeryresults/celeryresults/backends/dbbackend"
+	"github.com/celeryresults/celeryresults/backends/redisbackend"
 	"github.com/celeryresults/celeryresults/cache"
 	"github.com/celeryresults/celeryresults/cache/rediscache"
 	"github.com/celeryresults/celeryresults/internal/testserver"
@@ -31,15 +31,15 @@ type setEngine struct {
 	name    string
 	backend celeryresults.Backend
 	ids     []string
-	get     func(id string) error  // the raw client's
-	trips   func(*testing.B) int64 // how often the server was asked for results so far
+	get     func(id string) error // the raw client's
+	trips   func() int64          // how often the server was asked so far
 }
 
 // BenchmarkResultSet compares the progress and the values of ten thousand tasks
 // that are done, whose handles know nothing yet, with as many gets of the raw
 // client, in turns; "as completed" takes them one by one.
 func BenchmarkResultSet(b *testing.B) {
-	for _, e := range []setEngine{redisSetEngine(b, true), redisSetEngine(b, false), postgresSetEngine(b)} {
+	for _, e := range []setEngine{redisSetEngine(b), djangoSetEngine(b), postgresSetEngine(b)} {
 		b.Run(e.name+"/progress", func(b *testing.B) {
 			e.bench(b, func(set *celeryresults.ResultSet) (int, error) { return set.CompletedCount(context.Background()) })
 		})
@@ -73,12 +73,12 @@ func (e setEngine) bench(b *testing.B, ask func(*celeryresults.ResultSet) (int, 
 		}
 		return nil
 	}, func() error {
-		before := e.trips(b)
+		before := e.trips()
 		n, err := ask(e.fresh())
 		if n != setSize {
 			return errors.Join(fmt.Errorf("%d of %d", n, setSize), err)
 		}
-		trips += e.trips(b) - before
+		trips += e.trips() - before
 		asked.Add(1)
 		return err
 	})
@@ -104,41 +104,54 @@ func (e setEngine) filled(b *testing.B) setEngine {
 	return e
 }
 
-// redisSetEngine keeps results in redis: as Django's cache does, pickled, or in
-// documents of JSON, as Celery does.
-func redisSetEngine(b *testing.B, django bool) setEngine {
+// redisSetEngine keeps results in redis as Celery's own backend does, in JSON.
+func redisSetEngine(b *testing.B) setEngine {
 	client := redis.NewClient(&redis.Options{Addr: testserver.StartRedis(b).Addr()})
 	b.Cleanup(func() { _ = client.Close() })
-	name, key := "redis pickle", ":1:celery-task-meta-"
-	open := func(store cache.Store) (*cachebackend.CacheBackend, error) {
-		c, err := cache.New(store, cache.Settings{})
-		require.NoError(b, err)
-		return cachebackend.New(c, celeryresults.Settings{ResultExtended: true})
-	}
-	if !django {
-		name, key = "redis json", "celery-task-meta-"
-		open = func(store cache.Store) (*cachebackend.CacheBackend, error) {
-			return cachebackend.NewCelery(store, celeryresults.Settings{ResultExtended: true})
-		}
-	}
-	backend, err := open(rediscache.New(client))
+	backend, err := redisbackend.New(client, celeryresults.Settings{ResultExtended: true}, redisbackend.Options{})
 	require.NoError(b, err)
+	return ofRedis(b, "redis", "celery-task-meta-", client, backend)
+}
+
+// djangoSetEngine keeps results in redis as Django's cache does, pickled.
+func djangoSetEngine(b *testing.B) setEngine {
+	client := redis.NewClient(&redis.Options{Addr: testserver.StartRedis(b).Addr()})
+	b.Cleanup(func() { _ = client.Close() })
+	c, err := cache.New(rediscache.New(client), cache.Settings{})
+	require.NoError(b, err)
+	backend, err := cachebackend.New(c, celeryresults.Settings{ResultExtended: true})
+	require.NoError(b, err)
+	return ofRedis(b, "django-cache on redis", ":1:celery-task-meta-", client, backend)
+}
+
+func ofRedis(b *testing.B, name, prefix string, client *redis.Client, backend celeryresults.Backend) setEngine {
 	b.Cleanup(func() { require.NoError(b, backend.Close()) })
+	counted := new(countedTrips)
+	client.AddHook(counted)
 	return setEngine{
 		name: name, backend: backend,
-		get:   func(id string) error { return client.Get(context.Background(), key+id).Err() },
-		trips: func(b *testing.B) int64 { return redisCalls(b, client, "mget") + redisCalls(b, client, "get") },
+		get:   func(id string) error { return client.Get(context.Background(), prefix+id).Err() },
+		trips: counted.n.Load,
 	}.filled(b)
 }
 
-// redisCalls returns how often a command was called.
-func redisCalls(b *testing.B, client *redis.Client, command string) int64 {
-	info, err := client.Info(context.Background(), "commandstats").Result()
-	require.NoError(b, err)
-	_, after, _ := strings.Cut(info, "cmdstat_"+command+":calls=")
-	text, _, _ := strings.Cut(after, ",")
-	n, _ := strconv.ParseInt(text, 10, 64) // it is not listed before the first call
-	return n
+// countedTrips counts the round trips of a client.
+type countedTrips struct{ n atomic.Int64 }
+
+func (c *countedTrips) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (c *countedTrips) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		c.n.Add(1)
+		return next(ctx, cmd)
+	}
+}
+
+func (c *countedTrips) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		c.n.Add(1)
+		return next(ctx, cmds)
+	}
 }
 
 // countedQueries counts the statements of a pool.
@@ -172,6 +185,6 @@ func postgresSetEngine(b *testing.B) setEngine {
 			var result sql.NullString
 			return pool.QueryRow(context.Background(), `SELECT status, result FROM django_celery_results_taskresult WHERE task_id = $1`, id).Scan(&status, &result)
 		},
-		trips: func(*testing.B) int64 { return counted.n.Load() },
+		trips: counted.n.Load,
 	}.filled(b)
 }

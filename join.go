@@ -113,17 +113,74 @@ func readAll(ctx context.Context, results []*AsyncResult) ([]*TaskMeta, error) {
 	return metas, err
 }
 
-// read fills in metas, each in its place. Records that can't be read are no error
-// here: they are in bad.
-func (s *share) read(ctx context.Context, metas []*TaskMeta) error {
-	found, err := s.backend.GetMany(ctx, s.ids())
+// readStatuses returns the statuses of the results in their order, as readAll
+// does with metas.
+func readStatuses(ctx context.Context, results []*AsyncResult) ([]Status, error) {
+	statuses := make([]Status, len(results))
+	var places []int
+	for i, r := range results {
+		var known bool
+		if statuses[i], known = r.known(); !known {
+			places = append(places, i)
+		}
+	}
+	if len(places) == 0 {
+		return statuses, nil
+	}
+	shares, err := sharesOf(results, places)
+	if err != nil {
+		return nil, err
+	}
+	if err := inEach(shares, func(s *share) error { return s.readStatuses(ctx, statuses) }); err != nil {
+		return nil, err
+	}
+	for _, s := range shares {
+		err = errors.Join(err, s.bad)
+	}
+	return statuses, err
+}
+
+// readStatuses fills in statuses, as read does with metas.
+func (s *share) readStatuses(ctx context.Context, statuses []Status) error {
+	getter, ok := s.backend.(StatusGetter)
+	if !ok {
+		return s.readMany(ctx, func(i int, meta *TaskMeta) { statuses[s.places[i]] = s.results[i].keep(meta).Status() })
+	}
+	found, err := getter.GetStatuses(ctx, s.ids())
 	if found == nil {
 		return err
 	}
 	s.bad = err
 	for i, r := range s.results {
-		if found[i] != nil {
-			metas[s.places[i]] = r.keep(found[i])
+		statuses[s.places[i]] = found[i]
+		if ended := endings[found[i]]; ended != nil {
+			r.ended.Store(ended)
+		}
+	}
+	return nil
+}
+
+// endings are the statuses of tasks that have ended.
+var endings = map[Status]*Status{
+	{State: Success}: {State: Success}, {State: Failure}: {State: Failure}, {State: Revoked}: {State: Revoked},
+}
+
+// read fills in metas, each in its place. Records that can't be read are no error
+// here: they are in bad.
+func (s *share) read(ctx context.Context, metas []*TaskMeta) error {
+	return s.readMany(ctx, func(i int, meta *TaskMeta) { metas[s.places[i]] = s.results[i].keep(meta) })
+}
+
+// readMany calls each with the meta of each result that can be read.
+func (s *share) readMany(ctx context.Context, each func(i int, meta *TaskMeta)) error {
+	found, err := s.backend.GetMany(ctx, s.ids())
+	if found == nil {
+		return err
+	}
+	s.bad = err
+	for i, meta := range found {
+		if meta != nil {
+			each(i, meta)
 		}
 	}
 	return nil

@@ -39,21 +39,45 @@ func (p Phase) String() string {
 	return fmt.Sprintf("Phase(%d)", int(p))
 }
 
+// Status is what counts of a record beside what the task returned.
+type Status struct {
+	State State // empty where the record can't be read
+
+	// Unknown and Expired are those of TaskMeta.
+	Unknown, Expired bool
+}
+
+// Status returns what counts beside the result.
+func (m *TaskMeta) Status() Status { return Status{m.State, m.Unknown, m.Expired} }
+
 // Phase returns how far the task is.
-func (m *TaskMeta) Phase() Phase {
+func (m *TaskMeta) Phase() Phase { return m.Status().Phase() }
+
+// Phase returns how far the task is; PhaseUnknown, where the record can't be read.
+func (s Status) Phase() Phase {
 	switch {
-	case m.Expired:
+	case s.Expired:
 		return PhaseExpired
-	case m.Unknown:
+	case s.Unknown:
 		return PhaseUnknown
-	case m.State.Ready():
+	case s.State.Ready():
 		return PhaseReady
 	}
-	switch m.State {
+	switch s.State {
+	case "":
+		return PhaseUnknown
 	case Pending, Received, Retry, Rejected:
 		return PhaseQueued
 	}
 	return PhaseRunning
+}
+
+// StatusGetter is a Backend that tells how far many tasks are for less than what
+// GetMany costs.
+type StatusGetter interface {
+	// GetStatuses returns the status of each task in the order of the ids, with
+	// the errors of GetMany: the status of a record that can't be read is zero.
+	GetStatuses(ctx context.Context, taskIDs []string) ([]Status, error)
 }
 
 // Lookup tells how far the task is: whether it is unknown, queued, running,

@@ -18,6 +18,7 @@ type AsyncResult struct {
 	err     error // of finding the backend; reported by every read
 
 	ready  atomic.Pointer[TaskMeta]
+	ended  atomic.Pointer[Status] // set where only that was asked for
 	poller func() *Poller
 }
 
@@ -79,6 +80,23 @@ func (r *AsyncResult) usable() error {
 		return errors.New("celeryresults: the result has no backend: it is eager and was forgotten, or From(nil) was given")
 	}
 	return nil
+}
+
+// known returns what the handle keeps of a task that has ended.
+func (r *AsyncResult) known() (Status, bool) {
+	if meta := r.ready.Load(); meta != nil {
+		return meta.Status(), true
+	}
+	if status := r.ended.Load(); status != nil {
+		return *status, true
+	}
+	return Status{}, false
+}
+
+// drop forgets what the handle keeps.
+func (r *AsyncResult) drop() {
+	r.ready.Store(nil)
+	r.ended.Store(nil)
 }
 
 func (r *AsyncResult) keep(meta *TaskMeta) *TaskMeta {
@@ -241,13 +259,13 @@ func (r *AsyncResult) DateDone(ctx context.Context) (time.Time, error) {
 // Forget deletes the result from the backend and from the handle.
 func (r *AsyncResult) Forget(ctx context.Context) error {
 	if r.backend == nil && r.err == nil {
-		r.ready.Store(nil)
+		r.drop()
 		return nil
 	}
 	if err := r.usable(); err != nil {
 		return err
 	}
 	err := r.backend.Forget(ctx, r.id)
-	r.ready.Store(nil)
+	r.drop()
 	return err
 }

@@ -17,8 +17,9 @@ var ErrNoMember = errors.New("celeryresults: not a member")
 // NewResultSet; the zero ResultSet is empty, and ready for use. It is safe for
 // concurrent use; a question or a wait is about the members at its beginning.
 //
-// A question costs one GetMany for each backend, however many members there are,
-// and asks only for those that were not ready before: handles keep what is. A
+// A question costs one GetMany for each backend, or one GetStatuses where a
+// backend has it and the question is not about values, however many members there
+// are. It asks only for those that were not ready before: handles keep what is. A
 // record that can't be read counts as not ready, and is an *UnreadableError beside
 // the answer. With any other error there is no answer.
 //
@@ -135,19 +136,19 @@ type Progress struct {
 
 // Progress counts the members by what has become of them.
 func (s *ResultSet) Progress(ctx context.Context) (Progress, error) {
-	return askAll(ctx, s, func(metas []*TaskMeta) Progress {
-		p := Progress{Total: len(metas)}
-		for _, meta := range metas {
-			if meta != nil {
-				p.count(meta)
+	return askAll(ctx, s, func(statuses []Status) Progress {
+		p := Progress{Total: len(statuses)}
+		for _, status := range statuses {
+			if status.State != "" {
+				p.count(status)
 			}
 		}
 		return p
 	})
 }
 
-func (p *Progress) count(meta *TaskMeta) {
-	switch meta.Phase() {
+func (p *Progress) count(status Status) {
+	switch status.Phase() {
 	case PhaseUnknown:
 		p.Unknown++
 	case PhaseQueued:
@@ -159,7 +160,7 @@ func (p *Progress) count(meta *TaskMeta) {
 	case PhaseExpired:
 		p.Expired++
 	}
-	switch meta.State {
+	switch status.State {
 	case Success:
 		p.Successful++
 	case Failure:
@@ -169,22 +170,22 @@ func (p *Progress) count(meta *TaskMeta) {
 	}
 }
 
-// askAll returns what f finds in the members' metas, which are nil where they
-// can't be read.
-func askAll[T any](ctx context.Context, s *ResultSet, f func([]*TaskMeta) T) (T, error) {
-	metas, err := s.Metas(ctx)
-	if metas == nil {
+// askAll returns what f finds in the members' statuses, which are zero where
+// records can't be read.
+func askAll[T any](ctx context.Context, s *ResultSet, f func([]Status) T) (T, error) {
+	statuses, err := readStatuses(ctx, s.members())
+	if statuses == nil {
 		var zero T
 		return zero, err
 	}
-	return f(metas), err
+	return f(statuses), err
 }
 
-// counted returns how many of the metas are of such a state.
-func counted(metas []*TaskMeta, such func(State) bool) int {
+// counted returns how many of the statuses are of such a state.
+func counted(statuses []Status, such func(State) bool) int {
 	n := 0
-	for _, meta := range metas {
-		if meta != nil && such(meta.State) {
+	for _, status := range statuses {
+		if such(status.State) {
 			n++
 		}
 	}
@@ -194,28 +195,28 @@ func counted(metas []*TaskMeta, such func(State) bool) int {
 // Ready reports whether all members have ended, whatever the outcome. An empty
 // set is ready.
 func (s *ResultSet) Ready(ctx context.Context) (bool, error) {
-	return askAll(ctx, s, func(metas []*TaskMeta) bool { return counted(metas, State.Ready) == len(metas) })
+	return askAll(ctx, s, func(all []Status) bool { return counted(all, State.Ready) == len(all) })
 }
 
 // Waiting reports whether a member has not ended.
 func (s *ResultSet) Waiting(ctx context.Context) (bool, error) {
-	return askAll(ctx, s, func(metas []*TaskMeta) bool { return counted(metas, State.Ready) < len(metas) })
+	return askAll(ctx, s, func(all []Status) bool { return counted(all, State.Ready) < len(all) })
 }
 
 // Successful reports whether all members are SUCCESS. An empty set is.
 func (s *ResultSet) Successful(ctx context.Context) (bool, error) {
-	return askAll(ctx, s, func(metas []*TaskMeta) bool { return counted(metas, isSuccess) == len(metas) })
+	return askAll(ctx, s, func(all []Status) bool { return counted(all, isSuccess) == len(all) })
 }
 
 // Failed reports whether a member is FAILURE.
 func (s *ResultSet) Failed(ctx context.Context) (bool, error) {
-	return askAll(ctx, s, func(metas []*TaskMeta) bool { return counted(metas, isFailure) > 0 })
+	return askAll(ctx, s, func(all []Status) bool { return counted(all, isFailure) > 0 })
 }
 
 // CompletedCount returns how many members are SUCCESS; as in Celery, those that
 // failed are not counted. See Progress for them.
 func (s *ResultSet) CompletedCount(ctx context.Context) (int, error) {
-	return askAll(ctx, s, func(metas []*TaskMeta) int { return counted(metas, isSuccess) })
+	return askAll(ctx, s, func(all []Status) int { return counted(all, isSuccess) })
 }
 
 func isSuccess(s State) bool { return s == Success }
@@ -355,7 +356,7 @@ func (s *ResultSet) Forget(ctx context.Context) error {
 	}
 	err = inEach(shares, func(s *share) error { return s.backend.Forget(ctx, s.ids()...) })
 	for _, r := range members {
-		r.ready.Store(nil)
+		r.drop()
 	}
 	return err
 }

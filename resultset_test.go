@@ -485,6 +485,63 @@ func TestMembersThatCantBeReadDoNotHideTheOthers(t *testing.T) {
 	})
 }
 
+// statusStore is a setStore that tells statuses apart from results.
+type statusStore struct {
+	*setStore
+	told int // ids that GetStatuses was asked for; guarded by mu
+}
+
+func (s *statusStore) GetStatuses(ctx context.Context, ids []string) ([]celeryresults.Status, error) {
+	metas, err := s.GetMany(ctx, ids)
+	if metas == nil {
+		return nil, err
+	}
+	s.set(func(*setStore) { s.told, s.reads, s.asked = s.told+len(ids), s.reads-1, s.asked-len(ids) })
+	statuses := make([]celeryresults.Status, len(ids))
+	for i, meta := range metas {
+		if meta != nil {
+			statuses[i] = meta.Status()
+		}
+	}
+	return statuses, err
+}
+
+func TestQuestionsAboutStatesReadNoResults(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &statusStore{setStore: newSetStore()}
+		s.set(func(s *setStore) {
+			s.states["0"], s.states["1"], s.states["2"], s.bad["3"] = celeryresults.Success, celeryresults.Failure, celeryresults.Started, true
+		})
+		set := setOver(s, 5)
+		want := celeryresults.Progress{Total: 5, Unknown: 1, Running: 1, Ready: 2, Successful: 1, Failed: 1}
+		var bad *celeryresults.UnreadableError
+		for range 2 {
+			p, err := set.Progress(t.Context())
+			require.ErrorAs(t, err, &bad)
+			assert.Equal(t, "3", bad.ID)
+			assert.Equal(t, want, p)
+		}
+		assert.Equal(t, 5+3, s.told, "what has ended is not asked again")
+		assert.Zero(t, s.reads)
+
+		metas, err := set.Metas(t.Context())
+		require.ErrorAs(t, err, &bad)
+		assert.Equal(t, celeryresults.Failure, metas[1].State)
+		assert.Equal(t, 5, s.asked, "nothing is known of results yet")
+
+		s.set(func(s *setStore) { s.err = errors.New("store is down") })
+		_, err = set.Progress(t.Context())
+		require.ErrorIs(t, err, s.err)
+		s.set(func(s *setStore) { s.err, s.bad, s.states = nil, nil, nil })
+		set.Results()[0].Forget(t.Context()) //nolint:errcheck // the store has nothing
+		p, err := set.Progress(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, celeryresults.Progress{Total: 5, Unknown: 4, Ready: 1, Failed: 1}, p)
+	})
+}
+
+func (s *setStore) Forget(context.Context, ...string) error { return nil }
+
 func TestWaitsOutliveShortFailuresOfTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, down := newSetStore(), errors.New("store is down")

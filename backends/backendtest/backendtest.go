@@ -58,7 +58,7 @@ var rows = []row{
 	{"the extended fields are kept with result_extended only", extended},
 	{"stamps, extras and the caller's metadata are kept", extras},
 	{"GetMany answers in order, with PENDING for the unknown and twice for a double", getMany},
-	{"GetMany of 1 000 tasks works", getManyMany},
+	{"GetMany of 2 500 tasks works, and GetStatuses says the same", getManyMany},
 	{"Forget removes one, many and absent results", forget},
 	{"a group is saved, restored and deleted", groups},
 	{"an unknown group is ErrUnknownGroup", unknownGroup},

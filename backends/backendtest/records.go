@@ -369,18 +369,47 @@ func getMany(t *testing.T, h Harness) {
 func getManyMany(t *testing.T, h Harness) {
 	b := open(t, h, celeryresults.Settings{})
 	prefix := newID("many")
-	ids := make([]string, 1000)
+	ids := make([]string, 2500)
 	for i := range ids {
 		ids[i] = fmt.Sprintf("%s-%d", prefix, i)
-		if i%2 == 0 {
+		if i%5 == 0 {
 			store(t, b, done(ids[i], i))
 		}
 	}
+	store(t, b, &celeryresults.TaskMeta{TaskID: ids[1], State: celeryresults.Started})
+	ids = append(ids, ids[5], ids[1], ids[2])
+	want := func(i int) celeryresults.Status {
+		switch id := ids[i]; {
+		case id == ids[1]:
+			return celeryresults.Status{State: celeryresults.Started}
+		case i%5 == 0 && i <= 2500: // so is the one behind the last
+			return celeryresults.Status{State: celeryresults.Success}
+		}
+		return celeryresults.Status{State: celeryresults.Pending, Unknown: true}
+	}
 	metas, err := b.GetMany(t.Context(), ids)
 	require.NoError(t, err)
+	require.Len(t, metas, len(ids))
 	for i, m := range metas {
-		require.Equal(t, i%2 == 0, m.State == celeryresults.Success, "%d is %s", i, m.State)
+		require.Equal(t, want(i), m.Status(), "%d", i)
+		require.Equal(t, ids[i], m.TaskID)
 	}
+	getter, ok := celeryresults.BackendAs[celeryresults.StatusGetter](b)
+	if !ok {
+		t.Log("the store has no GetStatuses")
+		return
+	}
+	statuses, err := getter.GetStatuses(t.Context(), ids)
+	require.NoError(t, err)
+	require.Len(t, statuses, len(ids))
+	for i, status := range statuses {
+		require.Equal(t, want(i), status, "%d", i)
+	}
+	none, err := getter.GetStatuses(t.Context(), nil)
+	require.NoError(t, err)
+	assert.Empty(t, none)
+	_, err = getter.GetStatuses(t.Context(), []string{""})
+	require.ErrorIs(t, err, celeryresults.ErrNoTaskID)
 }
 
 func forget(t *testing.T, h Harness) {

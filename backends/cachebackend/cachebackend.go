@@ -12,6 +12,7 @@ import (
 
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/cache"
+	"github.com/celeryresults/celeryresults/internal/ahead"
 	"github.com/celeryresults/celeryresults/internal/keyvalue"
 	"github.com/celeryresults/celeryresults/internal/merge"
 	"github.com/celeryresults/celeryresults/internal/serialization/json"
@@ -212,29 +213,93 @@ func (b *CacheBackend) findMany(ctx context.Context, keys []string) ([]*cache.It
 	return items, nil
 }
 
-// GetMany implements celeryresults.Backend.
+// GetMany implements celeryresults.Backend. What comes from a server is asked for
+// in parts of 1000 tasks, each while the one before is decoded.
 func (b *CacheBackend) GetMany(ctx context.Context, taskIDs []string) ([]*celeryresults.TaskMeta, error) {
+	metas := make([]*celeryresults.TaskMeta, 0, len(taskIDs))
+	bad, err := b.each(ctx, taskIDs, func(id string, data []byte) error {
+		meta := celeryresults.NewUnknownMeta(id)
+		var err error
+		if data != nil {
+			meta, err = b.documents.Read(id, data)
+		}
+		metas = append(metas, meta)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return metas, bad
+}
+
+// GetStatuses implements celeryresults.StatusGetter, in the same way.
+func (b *CacheBackend) GetStatuses(ctx context.Context, taskIDs []string) ([]celeryresults.Status, error) {
+	statuses := make([]celeryresults.Status, 0, len(taskIDs))
+	bad, err := b.each(ctx, taskIDs, func(id string, data []byte) error {
+		status, err := b.documents.Status(id, data)
+		statuses = append(statuses, status)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return statuses, bad
+}
+
+// itemsPerTrip is how many entries are asked for together.
+const itemsPerTrip = 1000
+
+// each calls f with the document of each task, which is nil if there is none, and
+// joins its errors.
+func (b *CacheBackend) each(ctx context.Context, taskIDs []string, f func(id string, data []byte) error) (unreadable, err error) {
 	keys, err := b.keys.Tasks(taskIDs)
 	if err != nil {
 		return nil, err
 	}
-	items, err := b.cache.GetItems(ctx, keys)
-	if err != nil {
-		return nil, err
+	size := itemsPerTrip
+	if b.cache.Store().Traits().InProcess {
+		size = len(keys)
 	}
-	var unreadable []error
-	metas := make([]*celeryresults.TaskMeta, len(taskIDs))
-	for i, id := range taskIDs {
-		item, ok := items[keys[i]]
-		if !ok {
-			metas[i] = celeryresults.NewUnknownMeta(id)
-			continue
-		}
-		if metas[i], err = b.documents.Read(id, item.Value); err != nil {
-			unreadable = append(unreadable, err)
+	if len(keys) > size {
+		if err := b.checkKeys(keys); err != nil {
+			return nil, err
 		}
 	}
-	return metas, errors.Join(unreadable...)
+	var bad []error
+	asked := 0
+	for items, err := range ahead.Chunks(ctx, keys, size, b.findMany) {
+		if err != nil {
+			return nil, err
+		}
+		for _, item := range items {
+			if err := f(taskIDs[asked], valueOf(item)); err != nil {
+				bad = append(bad, err)
+			}
+			asked++
+		}
+	}
+	return errors.Join(bad...), nil
+}
+
+// valueOf returns what is stored, which is nil only where nothing is.
+func valueOf(item *cache.Item) []byte {
+	switch {
+	case item == nil:
+		return nil
+	case item.Value == nil:
+		return []byte{}
+	}
+	return item.Value
+}
+
+// checkKeys refuses keys before anything is sent for others.
+func (b *CacheBackend) checkKeys(keys []string) error {
+	for _, key := range keys {
+		if err := b.cache.CheckKey(key); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // WaitFor implements celeryresults.Waiter: caches can only be asked again, and

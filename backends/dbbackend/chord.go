@@ -194,16 +194,11 @@ func (b *DatabaseBackend) callBody(ctx context.Context, chordID, token string, b
 // memberResults reads results where they were stored: a replica may not have
 // those of the last members yet. A record that is no result is unknown.
 func (b *DatabaseBackend) memberResults(ctx context.Context, members []string) ([]*celeryresults.TaskMeta, error) {
-	found, err := b.find(ctx, b.db, members)
-	if found == nil {
+	results, err := b.find(ctx, b.db, members)
+	if results == nil {
 		return nil, err
 	}
-	results := make([]*celeryresults.TaskMeta, len(members))
-	for i, id := range members {
-		if results[i] = found[id]; results[i] == nil {
-			results[i] = celeryresults.NewUnknownMeta(id)
-		}
-	}
+	fillUnknown(results, members, nil)
 	return results, nil
 }
 

@@ -314,15 +314,19 @@ func (l *listing) page(ctx context.Context) (*celeryresults.Page, error) {
 	if l.after != nil {
 		l.need(l.keyset())
 	}
-	page := &celeryresults.Page{Results: make([]*celeryresults.TaskMeta, 0, l.limit)}
-	var last *row
-	more, seen := false, 0
-	err := l.b.rows(ctx, l.b.reads, l.rest(), l.args, func(r *row) {
+	var page *celeryresults.Page
+	var last row
+	var more bool
+	seen := 0
+	err := l.b.rows(ctx, l.b.reads, l.rest(), l.args, func() {
+		page = &celeryresults.Page{Results: make([]*celeryresults.TaskMeta, 0, l.limit)}
+		more, seen = false, 0
+	}, func(r *row) {
 		if seen++; seen > l.limit {
 			more = true
 			return
 		}
-		last = r
+		last = *r
 		if meta, err := l.b.meta(r); err == nil && !meta.Unknown && hasLabels(meta, l.query.Labels) {
 			page.Results = append(page.Results, meta)
 		}

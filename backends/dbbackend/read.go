@@ -1,6 +1,7 @@
 package dbbackend
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/base64"
@@ -8,6 +9,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/celeryresults/celeryresults"
@@ -78,15 +81,11 @@ func (b *DatabaseBackend) readMany(ctx context.Context, taskIDs []string) ([]*ce
 	if err != nil {
 		return nil, err
 	}
-	metas := make([]*celeryresults.TaskMeta, len(taskIDs))
-	for i, id := range taskIDs {
-		metas[i] = found[id]
-	}
-	return metas, nil
+	return found, nil
 }
 
-// GetMany implements celeryresults.Backend, with one statement for every 2000
-// tasks.
+// GetMany implements celeryresults.Backend, with one statement for every 1000
+// tasks, of which two run at a time.
 func (b *DatabaseBackend) GetMany(ctx context.Context, taskIDs []string) ([]*celeryresults.TaskMeta, error) {
 	if len(taskIDs) == 0 {
 		return nil, b.ready(ctx)
@@ -94,53 +93,163 @@ func (b *DatabaseBackend) GetMany(ctx context.Context, taskIDs []string) ([]*cel
 	if err := b.check(ctx, taskIDs...); err != nil {
 		return nil, err
 	}
-	found, err := b.find(ctx, b.from(taskIDs...), taskIDs)
-	if found == nil {
+	metas, err := b.find(ctx, b.from(taskIDs...), taskIDs)
+	if metas == nil {
 		return nil, fmt.Errorf("dbbackend: get many: %w", err)
 	}
+	fillUnknown(metas, taskIDs, err)
+	return metas, err
+}
+
+// fillUnknown puts metas for those that were not found, but not for those that
+// err says can't be read.
+func fillUnknown(metas []*celeryresults.TaskMeta, taskIDs []string, err error) {
 	unreadable := map[string]bool{}
 	for _, e := range unreadables(err) {
 		unreadable[e.ID] = true
 	}
-	metas := make([]*celeryresults.TaskMeta, len(taskIDs))
 	for i, id := range taskIDs {
-		if metas[i] = found[id]; metas[i] == nil && !unreadable[id] {
+		if metas[i] == nil && !unreadable[id] {
 			metas[i] = celeryresults.NewUnknownMeta(id)
 		}
 	}
-	return metas, err
 }
 
-// idsPerStatement is how many tasks a statement reads.
-const idsPerStatement = 2000
+// idsPerStatement is how many tasks a statement reads, and statementsAtOnce how
+// many statements of one call are under way together: the server works on one
+// while the rows of another are decoded.
+const (
+	idsPerStatement  = 1000
+	statementsAtOnce = 2
+)
 
-// find returns the tasks that are known in a database. Rows without a state are errors beside
-// them; after any other error there is no map.
-func (b *DatabaseBackend) find(ctx context.Context, db *sqldialect.DB, taskIDs []string) (map[string]*celeryresults.TaskMeta, error) {
-	found := make(map[string]*celeryresults.TaskMeta, len(taskIDs))
-	wanted := make(map[string]bool, len(taskIDs))
-	for _, id := range taskIDs {
-		wanted[id] = true
-	}
-	var unreadable []error
-	for chunk := range slices.Chunk(taskIDs, idsPerStatement) {
+// find returns the tasks as they are in a database, nil for those that are not.
+// Rows without a state are nil, too, and errors beside the others; after any other
+// error there is nothing.
+func (b *DatabaseBackend) find(ctx context.Context, db *sqldialect.DB, taskIDs []string) ([]*celeryresults.TaskMeta, error) {
+	metas := make([]*celeryresults.TaskMeta, len(taskIDs))
+	places, ids := placesOf(taskIDs)
+	bad, err := b.inChunks(ctx, ids, func(ctx context.Context, chunk []string) (unreadable, err error) {
 		in, args := b.in("t.task_id", 1, chunk)
-		err := b.rows(ctx, db, ` WHERE `+in, args, func(r *row) {
-			if !wanted[r.taskID] {
-				return // equal to a wanted id by the collation only
+		err = b.rows(ctx, db, ` WHERE `+in, args, func() {
+			unreadable = nil
+			for _, id := range chunk {
+				metas[places[id]] = nil
 			}
-			meta, err := b.meta(r)
-			if err != nil {
-				unreadable = append(unreadable, err)
-			} else {
-				found[r.taskID] = meta
+		}, func(r *row) {
+			if place, wanted := places[r.taskID]; wanted { // or equal to a wanted id by the collation only
+				meta, err := b.meta(r)
+				metas[place], unreadable = meta, errors.Join(unreadable, err)
 			}
 		})
-		if err != nil {
-			return nil, err
+		return unreadable, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	repeat(metas, taskIDs, places, ids)
+	return metas, bad
+}
+
+// GetStatuses implements celeryresults.StatusGetter, with the statements of
+// GetMany, but for columns that do not count.
+func (b *DatabaseBackend) GetStatuses(ctx context.Context, taskIDs []string) ([]celeryresults.Status, error) {
+	if len(taskIDs) == 0 {
+		return nil, b.ready(ctx)
+	}
+	if err := b.check(ctx, taskIDs...); err != nil {
+		return nil, err
+	}
+	db := b.from(taskIDs...)
+	unknown := celeryresults.NewUnknownMeta("").Status()
+	statuses := make([]celeryresults.Status, len(taskIDs))
+	places, ids := placesOf(taskIDs)
+	bad, err := b.inChunks(ctx, ids, func(ctx context.Context, chunk []string) (unreadable, err error) {
+		in, args := b.in("t.task_id", 1, chunk)
+		q := b.dialect.Rebind(`SELECT t.task_id, t.status, t.date_done FROM ` + taskTable + ` t WHERE ` + in)
+		var r row
+		destinations := []any{&r.taskID, &r.status, b.scanTime(&r.done)}
+		err = b.retry(ctx, func() error {
+			unreadable = nil
+			for _, id := range chunk {
+				statuses[places[id]] = unknown
+			}
+			return db.Rows(ctx, q, args, func(scan func(...any) error) error {
+				if err := scan(destinations...); err != nil {
+					return err
+				}
+				if place, wanted := places[r.taskID]; wanted {
+					status, err := b.status(&r)
+					statuses[place], unreadable = status, errors.Join(unreadable, err)
+				}
+				return nil
+			})
+		})
+		return unreadable, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("dbbackend: get statuses: %w", err)
+	}
+	repeat(statuses, taskIDs, places, ids)
+	return statuses, bad
+}
+
+// repeat fills in the answers for ids that were asked for again.
+func repeat[T any](answers []T, taskIDs []string, places map[string]int, once []string) {
+	if len(once) == len(taskIDs) {
+		return
+	}
+	for i, id := range taskIDs {
+		answers[i] = answers[places[id]]
+	}
+}
+
+// placesOf returns where each id stands, the first time, and each id once.
+func placesOf(taskIDs []string) (places map[string]int, once []string) {
+	places, once = make(map[string]int, len(taskIDs)), make([]string, 0, len(taskIDs))
+	for i, id := range taskIDs {
+		if _, there := places[id]; !there {
+			places[id] = i
+			once = append(once, id)
 		}
 	}
-	return found, errors.Join(unreadable...)
+	return places, once
+}
+
+// inChunks calls f with as many ids as a statement has, for a few statements at a
+// time, and joins what it says is unreadable. The first other error ends it.
+func (b *DatabaseBackend) inChunks(ctx context.Context, ids []string, f func(ctx context.Context, chunk []string) (unreadable, err error)) (error, error) { //nolint:revive,staticcheck // unreadable rows are errors beside an answer
+	if len(ids) <= idsPerStatement {
+		return f(ctx, ids)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var (
+		workers sync.WaitGroup
+		mu      sync.Mutex
+		bad     []error // guarded by mu
+	)
+	chunks := slices.Collect(slices.Chunk(ids, idsPerStatement))
+	var next atomic.Int64
+	for range min(statementsAtOnce, len(chunks)) {
+		workers.Go(func() {
+			for ctx.Err() == nil {
+				n := int(next.Add(1)) - 1
+				if n >= len(chunks) {
+					return
+				}
+				unreadable, err := f(ctx, chunks[n])
+				if err != nil {
+					cancel(err)
+				}
+				mu.Lock()
+				bad = append(bad, unreadable)
+				mu.Unlock()
+			}
+		})
+	}
+	workers.Wait()
+	return errors.Join(bad...), context.Cause(ctx)
 }
 
 func unreadables(err error) []*celeryresults.UnreadableError {
@@ -155,32 +264,27 @@ func unreadables(err error) []*celeryresults.UnreadableError {
 	return list
 }
 
-// rows reads the rows that the rest of a statement selects. A statement that
-// fails is repeated, and then calls each only for the rows of the one that did
-// not.
-func (b *DatabaseBackend) rows(ctx context.Context, db *sqldialect.DB, rest string, args []any, each func(*row)) error {
+// rows calls each for the rows that the rest of a statement selects; it must not
+// keep the row. A statement that fails is repeated: begin is called before each
+// attempt, and what was seen in another counts no more.
+func (b *DatabaseBackend) rows(ctx context.Context, db *sqldialect.DB, rest string, args []any, begin func(), each func(*row)) error {
 	l, err := b.tables(ctx)
 	if err != nil {
 		return err
 	}
 	q := b.dialect.Rebind(`SELECT ` + l.fields + ` FROM ` + taskTable + ` t` + rest)
-	var rows []row
-	err = b.retry(ctx, func() error {
-		rows = rows[:0]
+	var r row
+	destinations := b.destinations(&r)
+	return b.retry(ctx, func() error {
+		begin()
 		return db.Rows(ctx, q, args, func(scan func(...any) error) error {
-			var r row
-			err := scan(b.destinations(&r)...)
-			rows = append(rows, r)
+			err := scan(destinations...)
+			if err == nil {
+				each(&r)
+			}
 			return err
 		})
 	})
-	if err != nil {
-		return err
-	}
-	for i := range rows {
-		each(&rows[i])
-	}
-	return nil
 }
 
 // row is a row of the task table.
@@ -210,9 +314,28 @@ func (l *layout) readFields() string {
 
 func (b *DatabaseBackend) destinations(r *row) []any {
 	return []any{
-		&r.id, &r.taskID, &r.status, &r.contentType, &r.contentEncoding, &r.result, b.scanTime(&r.done), &r.traceback,
-		&r.meta, &r.args, &r.kwargs, &r.name, &r.worker, b.scanTime(&r.created), &r.periodic, b.scanTime(&r.started), &r.group,
+		&r.id, &r.taskID, &r.status, &r.contentType, &r.contentEncoding, encoded{&r.result}, b.scanTime(&r.done), &r.traceback,
+		encoded{&r.meta}, encoded{&r.args}, encoded{&r.kwargs}, &r.name, &r.worker, b.scanTime(&r.created), &r.periodic, b.scanTime(&r.started), &r.group,
 	}
+}
+
+// encoded is a destination for what is decoded later. A text of the driver's is
+// not copied: nobody writes to it.
+type encoded struct{ dst *[]byte }
+
+// Scan implements sql.Scanner.
+func (e encoded) Scan(value any) error {
+	switch v := value.(type) {
+	case string:
+		*e.dst = serialization.BytesOf(v)
+	case []byte:
+		*e.dst = bytes.Clone(v)
+	case nil:
+		*e.dst = nil
+	default:
+		*e.dst = fmt.Append(nil, v)
+	}
+	return nil
 }
 
 // scanTime returns a destination for a time. What is none, which only SQLite
@@ -235,17 +358,30 @@ func (l looseTime) Scan(value any) error {
 	return nil
 }
 
+// status returns what counts of a row.
+func (b *DatabaseBackend) status(r *row) (celeryresults.Status, error) {
+	state := celeryresults.State(r.status)
+	switch {
+	case state == "":
+		return celeryresults.Status{}, &celeryresults.UnreadableError{ID: r.taskID, Err: errors.New("its status is empty")}
+	case b.expiry.expired(state, r.done, b.now()):
+		return celeryresults.Status{State: celeryresults.Pending, Unknown: true, Expired: true}, nil
+	}
+	return celeryresults.Status{State: state}, nil
+}
+
 // meta returns what a row says: of one that has expired no more than that.
 func (b *DatabaseBackend) meta(r *row) (*celeryresults.TaskMeta, error) {
-	state := celeryresults.State(r.status)
-	if state == "" {
-		return nil, &celeryresults.UnreadableError{ID: r.taskID, Err: errors.New("its status is empty")}
-	}
-	if b.expiry.expired(state, r.done, b.now()) {
+	status, err := b.status(r)
+	switch {
+	case err != nil:
+		return nil, err
+	case status.Expired:
 		unknown := celeryresults.NewUnknownMeta(r.taskID)
 		unknown.Expired = true
 		return unknown, nil
 	}
+	state := status.State
 	var both struct {
 		celeryresults.TaskMeta
 		row celeryresults.Row
@@ -304,6 +440,9 @@ func (d *decoder) shown(column []byte) (string, celeryresults.Value) {
 		return "", celeryresults.Value{}
 	}
 	value := d.value(column)
+	if text := keyvalue.Text(value.Stored()); text != "" {
+		return text, value
+	}
 	tree, err := value.Any()
 	if text, ok := tree.(string); ok {
 		return text, value
@@ -320,13 +459,12 @@ func (d *decoder) meta(m *celeryresults.TaskMeta, column []byte) {
 	if column == nil || err != nil {
 		return
 	}
-	fields, _ := d.codec.Fields(make([]serialization.Field, 0, 8), data)
 	var rest []serialization.Field
-	for i := range fields {
-		if !known(m, &fields[i]) {
-			rest = append(rest, fields[i])
+	_ = keyvalue.EachField(d.codec, data, func(f *serialization.Field) {
+		if !known(m, f) {
+			rest = append(rest, *f)
 		}
-	}
+	})
 	if rest != nil {
 		others(m, rest)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/internal/serialization"
 )
 
 // The keys of a chord that Celery's workers count: behind the group's own.
@@ -176,7 +177,7 @@ func (b *RedisBackend) takeParts(ctx context.Context, groupID string, keys [3]st
 	}
 	parts := &ChordParts{}
 	for _, text := range encoded {
-		member, err := b.documents.ReadPart(bytesOf(text))
+		member, err := b.documents.ReadPart(serialization.BytesOf(text))
 		if err != nil {
 			return nil, err
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/internal/keyvalue"
 	"github.com/celeryresults/celeryresults/internal/retry"
+	"github.com/celeryresults/celeryresults/internal/serialization"
 )
 
 // The life of the connection that messages come over.
@@ -304,7 +305,7 @@ func (s *subscriber) take(message any) {
 		if !ok {
 			return
 		}
-		meta, err := s.documents.Read(id, bytesOf(m.Payload))
+		meta, err := s.documents.Read(id, serialization.BytesOf(m.Payload))
 		if err != nil {
 			s.poller.Changed(id)
 			return

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"slices"
-	"unsafe"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/internal/ahead"
+	"github.com/celeryresults/celeryresults/internal/serialization"
 )
 
 // keysPerCommand is how many keys one command has, so that a large call does not
@@ -98,18 +98,9 @@ func records(found [][]byte, values []any) [][]byte {
 			found = append(found, nil)
 			continue
 		}
-		found = append(found, bytesOf(text))
+		found = append(found, serialization.BytesOf(text))
 	}
 	return found
-}
-
-// bytesOf returns a text as bytes without copying it. Nobody may write to them,
-// which readers of documents do not.
-func bytesOf(text string) []byte {
-	if text == "" {
-		return []byte{}
-	}
-	return unsafe.Slice(unsafe.StringData(text), len(text))
 }
 
 // getEach reads keys of a cluster, those of one node in one round trip.
@@ -146,20 +137,54 @@ func (b *RedisBackend) GetMany(ctx context.Context, taskIDs []string) ([]*celery
 		return nil, err
 	}
 	metas := make([]*celeryresults.TaskMeta, 0, len(taskIDs))
-	var unreadable []error
-	for t := range b.trips(ctx, keys) {
-		if t.err != nil {
-			return nil, fail(ctx, "get many", t.err)
+	bad, err := b.each(ctx, keys, func(data []byte) error {
+		meta, err := b.read(taskIDs[len(metas)], data)
+		metas = append(metas, meta)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return metas, bad
+}
+
+// GetStatuses implements celeryresults.StatusGetter, in the same way: the server
+// sends all of the records, of which most is not looked at.
+func (b *RedisBackend) GetStatuses(ctx context.Context, taskIDs []string) ([]celeryresults.Status, error) {
+	keys, err := b.keys.Tasks(taskIDs)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.ready(ctx); err != nil {
+		return nil, err
+	}
+	statuses := make([]celeryresults.Status, 0, len(taskIDs))
+	bad, err := b.each(ctx, keys, func(data []byte) error {
+		status, err := b.documents.Status(taskIDs[len(statuses)], data)
+		statuses = append(statuses, status)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return statuses, bad
+}
+
+// each calls f with the record under each key, which is nil if there is none, and
+// joins its errors.
+func (b *RedisBackend) each(ctx context.Context, keys []string, f func(data []byte) error) (unreadable, err error) {
+	var bad []error
+	for records, err := range ahead.Chunks(ctx, keys, keysPerCommand*commandsPerTrip, b.findMany) {
+		if err != nil {
+			return nil, fail(ctx, "get many", err)
 		}
-		for _, data := range t.records {
-			meta, err := b.read(taskIDs[len(metas)], data)
-			if err != nil {
-				unreadable = append(unreadable, err)
+		for _, data := range records {
+			if err := f(data); err != nil {
+				bad = append(bad, err)
 			}
-			metas = append(metas, meta)
 		}
 	}
-	return metas, errors.Join(unreadable...)
+	return errors.Join(bad...), nil
 }
 
 // read returns the meta in a record, which is nil if there is none.
@@ -168,43 +193,6 @@ func (b *RedisBackend) read(taskID string, data []byte) (*celeryresults.TaskMeta
 		return celeryresults.NewUnknownMeta(taskID), nil
 	}
 	return b.documents.Read(taskID, data)
-}
-
-// trip is what one round trip found.
-type trip struct {
-	records [][]byte
-	err     error
-}
-
-// trips reads many keys. One trip is under way while the one before is decoded.
-func (b *RedisBackend) trips(ctx context.Context, keys []string) iter.Seq[trip] {
-	const each = keysPerCommand * commandsPerTrip
-	return func(yield func(trip) bool) {
-		if len(keys) <= each {
-			found, err := b.findMany(ctx, keys)
-			yield(trip{found, err})
-			return
-		}
-		ctx, cancel := context.WithCancel(ctx)
-		found := make(chan trip, 1)
-		go func() {
-			defer close(found)
-			for part := range slices.Chunk(keys, each) {
-				records, err := b.findMany(ctx, part)
-				found <- trip{records, err}
-				if err != nil {
-					return
-				}
-			}
-		}()
-		wanted := true
-		for t := range found {
-			if wanted = wanted && yield(t); !wanted {
-				cancel()
-			}
-		}
-		cancel()
-	}
 }
 
 // Forget implements celeryresults.Backend.

@@ -9,35 +9,62 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/celeryresults/celeryresults/cache"
+	"github.com/celeryresults/celeryresults/internal/serialization"
 )
 
-// chunk is how many keys one round trip carries, so that a large call neither
-// holds up the server's other clients nor fills its buffers.
-const chunk = 500
+// chunk is how many keys one command has, so that a large call neither holds up
+// the server's other clients nor fills its buffers, and commandsPerTrip how many
+// such commands are sent together.
+const (
+	chunk           = 500
+	commandsPerTrip = 2
+)
 
-// GetMany returns the entries that exist, with an MGET for every 500 keys.
+// GetMany returns the entries that exist, with an MGET for every 500 keys and a
+// round trip for every 1000.
 func (s *Store) GetMany(ctx context.Context, keys []string) (map[string]cache.Item, error) {
 	reader := s.reader()
 	items := make(map[string]cache.Item, len(keys))
-	for part := range slices.Chunk(keys, chunk) {
+	for part := range slices.Chunk(keys, chunk*commandsPerTrip) {
 		values, err := again(ctx, reader, func(c redis.UniversalClient) ([]any, error) { return mget(ctx, c, part) })
 		if err != nil {
 			return nil, fail(ctx, "get many", "", err)
 		}
 		for i, value := range values {
 			if text, ok := value.(string); ok {
-				items[part[i]] = cache.Item{Value: []byte(text)}
+				items[part[i]] = cache.Item{Value: serialization.BytesOf(text)}
 			}
 		}
 	}
 	return items, nil
 }
 
+// mgetOfOne reads keys of one server in one round trip.
+func mgetOfOne(ctx context.Context, client redis.UniversalClient, keys []string) ([]any, error) {
+	if len(keys) <= chunk {
+		return client.MGet(ctx, keys...).Result()
+	}
+	replies, err := client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for part := range slices.Chunk(keys, chunk) {
+			p.MGet(ctx, part...)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	values := make([]any, 0, len(keys))
+	for _, reply := range replies {
+		values = append(values, reply.(*redis.SliceCmd).Val()...)
+	}
+	return values, nil
+}
+
 // mget reads keys that are on one server with MGET, and others one by one in
 // a pipeline, which go-redis splits by server.
 func mget(ctx context.Context, client redis.UniversalClient, keys []string) ([]any, error) {
 	if _, single := client.(*redis.Client); single {
-		return client.MGet(ctx, keys...).Result()
+		return mgetOfOne(ctx, client, keys)
 	}
 	values := make([]any, len(keys))
 	replies, err := client.Pipelined(ctx, func(p redis.Pipeliner) error {

@@ -14,21 +14,28 @@ import (
 
 var fieldsPool = sync.Pool{New: func() any { return new([]serialization.Field) }}
 
+// EachField calls f with the entries of a document up to where it breaks off, and
+// returns why it does. The entries' values keep data, and f may keep these.
+func EachField(codec serialization.Codec, data []byte, f func(*serialization.Field)) error {
+	pooled := fieldsPool.Get().(*[]serialization.Field)
+	fields, broken := codec.Fields((*pooled)[:0], data)
+	for i := range fields {
+		f(&fields[i])
+	}
+	clear(fields)
+	*pooled = fields[:0]
+	fieldsPool.Put(pooled)
+	return broken
+}
+
 // Read returns the meta in a document, with its payload still encoded. It
 // keeps data. Broken entries do not hide the others: only a document whose state
 // can't be read is an *UnreadableError, and a payload that is missing because the
 // document breaks off reports that when it is decoded.
 func (d Documents) Read(taskID string, data []byte) (*celeryresults.TaskMeta, error) {
-	pooled := fieldsPool.Get().(*[]serialization.Field)
-	fields, broken := d.Codec.Fields((*pooled)[:0], data)
 	meta := &celeryresults.TaskMeta{TaskID: taskID}
 	r := reader{meta: meta}
-	for i := range fields {
-		r.read(&fields[i])
-	}
-	clear(fields)
-	*pooled = fields[:0]
-	fieldsPool.Put(pooled)
+	broken := EachField(d.Codec, data, r.read)
 	meta.Extra = lastOfEach(meta.Extra)
 	if meta.State == "" {
 		return nil, &celeryresults.UnreadableError{ID: taskID, Err: orNoStatus(broken)}
@@ -67,20 +74,32 @@ func orNoStatus(err error) error {
 	return err
 }
 
+// Status returns what counts of a document beside its result: unknown, if data is
+// nil, and an *UnreadableError where Read would return one.
+func (d Documents) Status(taskID string, data []byte) (celeryresults.Status, error) {
+	if data == nil {
+		return celeryresults.NewUnknownMeta(taskID).Status(), nil
+	}
+	state, broken := d.state(data)
+	if state == "" {
+		return celeryresults.Status{}, &celeryresults.UnreadableError{ID: taskID, Err: orNoStatus(broken)}
+	}
+	return celeryresults.Status{State: state}, nil
+}
+
 // State returns the state in a document, empty when there is none to be read.
 func (d Documents) State(data []byte) celeryresults.State {
-	pooled := fieldsPool.Get().(*[]serialization.Field)
-	defer fieldsPool.Put(pooled)
-	fields, _ := d.Codec.Fields((*pooled)[:0], data)
-	state := ""
-	for i := range fields {
-		if fields[i].Name == "status" {
-			state = Text(fields[i].Value)
+	state, _ := d.state(data)
+	return state
+}
+
+func (d Documents) state(data []byte) (state celeryresults.State, broken error) {
+	broken = EachField(d.Codec, data, func(f *serialization.Field) {
+		if f.Name == "status" {
+			state = celeryresults.State(Text(f.Value))
 		}
-	}
-	clear(fields)
-	*pooled = fields[:0]
-	return celeryresults.State(state)
+	})
+	return state, broken
 }
 
 // reader fills a meta from the entries of its document.

@@ -9,6 +9,7 @@ package serialization
 
 import (
 	"fmt"
+	"unsafe"
 
 	"github.com/celeryresults/celeryresults/python"
 )
@@ -97,4 +98,13 @@ func (v Value) Decode() (any, error) {
 		return v.Node, nil
 	}
 	return v.Codec.Resolve(v)
+}
+
+// BytesOf returns a text that a client made for its caller alone as bytes, without
+// copying it.
+func BytesOf(text string) []byte {
+	if text == "" {
+		return []byte{}
+	}
+	return unsafe.Slice(unsafe.StringData(text), len(text))
 }

@@ -72,49 +72,86 @@ var endsWord = [256]bool{
 	',': true, ':': true, '"': true, '[': true, ']': true, '{': true, '}': true,
 }
 
-// skipText steps over a string: to the first quote behind an even number of
-// backslashes.
+// skipText steps over a string.
 func (r *reader) skipText() error {
-	start := r.pos + 1
-	for i := start; ; i++ {
-		n := bytes.IndexByte(r.data[i:], '"')
+	end := endOfText(r.data, r.pos+1)
+	if end < 0 {
+		r.pos = len(r.data)
+		return r.fail("string without an end")
+	}
+	r.pos = end
+	return nil
+}
+
+// endOfText returns where the string ends whose characters begin at i: behind the
+// first quote that an even number of backslashes stands before. It is negative if
+// there is none.
+func endOfText(data []byte, i int) int {
+	for short := min(i+64, len(data)); i < short; i++ {
+		switch data[i] {
+		case '"':
+			return i + 1
+		case '\\':
+			i++
+		}
+	}
+	return endOfLongText(data, i)
+}
+
+// endOfLongText is endOfText for strings in which looking for quotes is faster
+// than looking at each byte.
+func endOfLongText(data []byte, start int) int {
+	for i := start; i < len(data); i++ {
+		n := bytes.IndexByte(data[i:], '"')
 		if n < 0 {
-			r.pos = len(r.data)
-			return r.fail("string without an end")
+			return -1
 		}
 		i += n
 		before := i
-		for before > start && r.data[before-1] == '\\' {
+		for before > start && data[before-1] == '\\' {
 			before--
 		}
 		if (i-before)%2 == 0 {
-			r.pos = i + 1
-			return nil
+			return i + 1
 		}
 	}
+	return -1
 }
 
+// skipContainer steps over an object or array, looking only at what opens, closes
+// or quotes.
 func (r *reader) skipContainer() error {
-	depth := 0
-	for r.pos < len(r.data) {
-		switch r.data[r.pos] {
-		case '"':
-			if err := r.skipText(); err != nil {
-				return err
-			}
-			continue
-		case '[', '{':
+	data, depth := r.data, 0
+	for i := r.pos; i < len(data); i++ {
+		switch structure[data[i]] {
+		case opens:
 			depth++
-		case ']', '}':
-			depth--
-		}
-		r.pos++
-		if depth == 0 {
-			return nil
+		case quotes:
+			end := endOfText(data, i+1)
+			if end < 0 {
+				r.pos = len(data)
+				return r.fail("string without an end")
+			}
+			i = end - 1
+		case closes:
+			if depth--; depth == 0 {
+				r.pos = i + 1
+				return nil
+			}
 		}
 	}
+	r.pos = len(data)
 	return r.fail("container without an end")
 }
+
+const (
+	opens = iota + 1
+	closes
+	quotes
+)
+
+// structure holds what bytes mean to a container, zero for most.
+var structure = [256]byte{'[': opens, '{': opens, ']': closes, '}': closes, '"': quotes}
 
 // knownName returns the names of Celery's documents without an allocation, and
 // nothing for others.
