@@ -62,8 +62,9 @@ type TaskMeta struct {
 	// may also have been recorded (App.RecordPending).
 	Unknown bool
 
-	// Expired is set beside Unknown where the store still has the record, but the
-	// expiry of its state is over. Stores that drop such records never set it.
+	// Expired is set beside Unknown where the store knows of a record that it had:
+	// it has expired, or was forgotten. Tables know until somebody cleans up, and all
+	// stores for as long as Settings.ResultTombstones says.
 	Expired bool
 
 	// Result is the return value, the exception of an exception state (see

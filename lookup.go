@@ -26,8 +26,10 @@ const (
 	// PhaseReady: SUCCESS, FAILURE or REVOKED is recorded.
 	PhaseReady
 
-	// PhaseExpired: the record's time is over, and the store still has it. Tables
-	// do until somebody cleans up; elsewhere, and then, it is PhaseUnknown.
+	// PhaseExpired: the record has expired or was forgotten, and the store still
+	// knows. Tables know what has expired until somebody cleans up. With
+	// Settings.ResultTombstones all stores know of both, for that long; otherwise it
+	// is PhaseUnknown.
 	PhaseExpired
 )
 

@@ -50,6 +50,13 @@ type Settings struct {
 	// day. Never: for ever. Other negative durations are refused.
 	ResultExpires time.Duration
 
+	// ResultTombstones (CELERY_RESULT_TOMBSTONES; Celery has no such setting) is how
+	// long a backend remembers that it had a record which has expired or was
+	// forgotten: TaskMeta.Expired and Lookup tell then, and Python reads PENDING. A
+	// redis or cache backend needs a second write for each store, and a second read
+	// for an unknown task. Default: 0, not at all.
+	ResultTombstones time.Duration
+
 	// ResultExtended (result_extended) stores the task's name, args, kwargs,
 	// worker, retries and queue, too. Default: false.
 	ResultExtended bool
@@ -152,6 +159,7 @@ type BackendSettings struct {
 
 	CacheBackend                  string            // zero: the application's
 	ResultExpires                 time.Duration     // zero: the application's. Never: for ever
+	ResultTombstones              time.Duration     // zero: the application's
 	ResultExtended                *bool             // nil: the application's
 	ResultSerializer              string            // zero: the application's
 	ResultAcceptContent           []string          // nil: the application's
@@ -415,6 +423,9 @@ func (b *BackendSettings) over(s *Settings) {
 	}
 	if b.ResultExpires != 0 {
 		s.ResultExpires = b.ResultExpires
+	}
+	if b.ResultTombstones != 0 {
+		s.ResultTombstones = b.ResultTombstones
 	}
 	if b.ResultExtended != nil {
 		s.ResultExtended = *b.ResultExtended

@@ -39,6 +39,8 @@ func (s *Settings) validateNumbers() error {
 		return wrong("CELERY_RESULT_EXPIRES", "%s is negative; use Never for results that stay", s.ResultExpires)
 	case s.ResultExpires > 0 && s.ResultExpires < time.Millisecond:
 		return wrong("CELERY_RESULT_EXPIRES", "%s is too short to be meant; numbers are seconds in a file and nanoseconds in Go", s.ResultExpires)
+	case s.ResultTombstones < 0 || s.ResultTombstones > 0 && s.ResultTombstones < time.Second:
+		return wrong("CELERY_RESULT_TOMBSTONES", "%s is less than a second; leave it out, to remember nothing", s.ResultTombstones)
 	case s.Redis.MaxConnections < 0:
 		return wrong("CELERY_REDIS_MAX_CONNECTIONS", "%d is negative", s.Redis.MaxConnections)
 	case s.ResultCacheMax < -1:

@@ -13,6 +13,7 @@ var namedFields = fields[named]{
 	"BACKEND":               to(func(b *named) *string { return &b.Backend }, backend),
 	"CACHE_BACKEND":         to(func(b *named) *string { return &b.CacheBackend }, backend),
 	"RESULT_EXPIRES":        toNullable(func(b *named) *time.Duration { return &b.ResultExpires }, expiry),
+	"RESULT_TOMBSTONES":     to(func(b *named) *time.Duration { return &b.ResultTombstones }, span),
 	"RESULT_EXTENDED":       to(func(b *named) **bool { return &b.ResultExtended }, pointer(boolean)),
 	"RESULT_SERIALIZER":     to(func(b *named) *string { return &b.ResultSerializer }, word),
 	"RESULT_ACCEPT_CONTENT": to(func(b *named) *[]string { return &b.ResultAcceptContent }, list),

@@ -65,6 +65,7 @@ var rows = []row{
 	{"a group of groups keeps its shape", nestedGroup},
 	{"results expire after result_expires", expires},
 	{"results with an expiry over 30 days and without one stay", longExpiry},
+	{"with tombstones, what has expired or was forgotten is told from what is unknown", tombstones},
 	{"a wait ends when the result is stored", waitWakes},
 	{"a wait for a ready result returns at once", waitReady},
 	{"many waits end, each with its own result", manyWaits},

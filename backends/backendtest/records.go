@@ -462,6 +462,65 @@ func longExpiry(t *testing.T, h Harness) {
 	}
 }
 
+// tombstones goes through the five answers that a Lookup has.
+func tombstones(t *testing.T, h Harness) {
+	b := open(t, h, celeryresults.Settings{ResultExpires: h.ShortestExpiry, ResultTombstones: time.Hour})
+	app, err := celeryresults.NewApp(celeryresults.Settings{}, b, nil)
+	require.NoError(t, err)
+	id, ended, unknown := newID("tomb"), newID("ended"), newID("unknown")
+	lookup := func(want celeryresults.Phase, id string) {
+		t.Helper()
+		got, err := app.AsyncResult(id).Lookup(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, want, got)
+		p, err := celeryresults.NewResultSet(app.AsyncResult(id)).Progress(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, want == celeryresults.PhaseExpired, p.Expired == 1, "%+v", p)
+	}
+	long := open(t, h, celeryresults.Settings{ResultTombstones: time.Hour}) // by the clock of whoever is slow
+	app2, err := celeryresults.NewApp(celeryresults.Settings{}, long, nil)
+	require.NoError(t, err)
+	lookup(celeryresults.PhaseUnknown, id)
+	require.NoError(t, app2.RecordPending(t.Context(), &celeryresults.Request{ID: id}))
+	for _, step := range []struct {
+		state celeryresults.State
+		want  celeryresults.Phase
+	}{
+		{celeryresults.Pending, celeryresults.PhaseQueued}, {celeryresults.Started, celeryresults.PhaseRunning}, {celeryresults.Success, celeryresults.PhaseReady},
+	} {
+		if step.state != celeryresults.Pending {
+			store(t, long, metaOf(id, step.state))
+		}
+		got, err := app2.AsyncResult(id).Lookup(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, step.want, got)
+	}
+	require.NoError(t, long.Forget(t.Context(), id, unknown))
+	got, err := app2.AsyncResult(id).Lookup(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, celeryresults.PhaseExpired, got, "it is forgotten")
+	gone := get(t, long, id)
+	assert.True(t, gone.Unknown && gone.Expired && gone.Result.IsZero() && gone.Name == "", "%+v", gone)
+	lookup(celeryresults.PhaseUnknown, unknown)
+
+	store(t, b, done(ended, 1))
+	if h.Advance != nil {
+		h.Advance(h.ShortestExpiry + time.Second)
+	}
+	require.Eventually(t, func() bool { return get(t, b, ended).Unknown }, time.Minute, 20*time.Millisecond)
+	lookup(celeryresults.PhaseExpired, ended)
+	metas, err := b.GetMany(t.Context(), []string{unknown, ended})
+	require.NoError(t, err)
+	assert.Equal(t, []celeryresults.Phase{celeryresults.PhaseUnknown, celeryresults.PhaseExpired}, []celeryresults.Phase{metas[0].Phase(), metas[1].Phase()})
+
+	require.NoError(t, app.RecordPending(t.Context(), &celeryresults.Request{ID: ended}))
+	store(t, b, done(ended, 2))
+	require.NoError(t, app2.RecordPending(t.Context(), &celeryresults.Request{ID: id})) // it is sent again
+	assert.Equal(t, celeryresults.PhaseQueued, get(t, long, id).Phase())
+	store(t, long, done(id, 2))
+	assert.Equal(t, celeryresults.PhaseReady, get(t, long, id).Phase())
+}
+
 func bigResult(t *testing.T, h Harness) {
 	b := open(t, h, celeryresults.Settings{})
 	for _, size := range []int{64 << 10, 900 << 10, 2 << 20} {

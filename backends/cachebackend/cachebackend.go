@@ -30,6 +30,7 @@ type CacheBackend struct {
 	format    cache.Format
 	keys      keyvalue.Keys
 	expires   time.Duration
+	gone      *keyvalue.Tombstones
 	poller    *celeryresults.Poller
 	gets      *merge.Group[string, *cache.Item] // nil where merging gains nothing
 }
@@ -106,7 +107,8 @@ func open(c *cache.Cache, s celeryresults.Settings) (*CacheBackend, error) {
 		cache: c, keys: keyvalue.NewKeys(s.ResultBackendTransportOptions),
 		documents: keyvalue.Documents{Extended: s.ResultExtended}, expires: s.Expires(),
 	}
-	b.poller = celeryresults.NewPoller(b.GetMany)
+	b.gone = keyvalue.NewTombstones(&s, b.keys, b.setTombstones, b.tombstones)
+	b.poller = celeryresults.NewPoller(b.getMany)
 	if _, ok := c.Store().(cache.ManyGetter); ok && !c.Store().Traits().InProcess {
 		b.gets = merge.New(b.findOne, b.findMany, true)
 	}
@@ -123,7 +125,10 @@ func (b *CacheBackend) StoreResult(ctx context.Context, meta *celeryresults.Task
 	override := slices.Contains(options, celeryresults.Override)
 	err := b.store(ctx, meta, override)
 	if errors.Is(err, cache.ErrTooLarge) && meta.State.Exception() {
-		return b.store(ctx, keyvalue.Shortened(meta), override)
+		err = b.store(ctx, keyvalue.Shortened(meta), override)
+	}
+	if err == nil {
+		b.gone.Stored(ctx, meta.TaskID)
 	}
 	return err
 }
@@ -174,7 +179,8 @@ func (b *CacheBackend) GetTaskMeta(ctx context.Context, taskID string) (*celeryr
 	case err != nil:
 		return nil, err
 	case item == nil:
-		return celeryresults.NewUnknownMeta(taskID), nil
+		unknown := celeryresults.NewUnknownMeta(taskID)
+		return unknown, b.gone.Mark(ctx, unknown)
 	}
 	return b.documents.Read(taskID, item.Value)
 }
@@ -216,6 +222,18 @@ func (b *CacheBackend) findMany(ctx context.Context, keys []string) ([]*cache.It
 // GetMany implements celeryresults.Backend. What comes from a server is asked for
 // in parts of 1000 tasks, each while the one before is decoded.
 func (b *CacheBackend) GetMany(ctx context.Context, taskIDs []string) ([]*celeryresults.TaskMeta, error) {
+	metas, err := b.getMany(ctx, taskIDs)
+	if metas == nil {
+		return nil, err
+	}
+	if err := b.gone.Mark(ctx, metas...); err != nil {
+		return nil, err
+	}
+	return metas, err
+}
+
+// getMany is GetMany for those who wait, to whom what has expired is unknown.
+func (b *CacheBackend) getMany(ctx context.Context, taskIDs []string) ([]*celeryresults.TaskMeta, error) {
 	metas := make([]*celeryresults.TaskMeta, 0, len(taskIDs))
 	bad, err := b.each(ctx, taskIDs, func(id string, data []byte) error {
 		meta := celeryresults.NewUnknownMeta(id)
@@ -234,6 +252,17 @@ func (b *CacheBackend) GetMany(ctx context.Context, taskIDs []string) ([]*celery
 
 // GetStatuses implements celeryresults.StatusGetter, in the same way.
 func (b *CacheBackend) GetStatuses(ctx context.Context, taskIDs []string) ([]celeryresults.Status, error) {
+	statuses, err := b.statuses(ctx, taskIDs)
+	if statuses == nil {
+		return nil, err
+	}
+	if err := b.gone.MarkStatuses(ctx, taskIDs, statuses); err != nil {
+		return nil, err
+	}
+	return statuses, err
+}
+
+func (b *CacheBackend) statuses(ctx context.Context, taskIDs []string) ([]celeryresults.Status, error) {
 	statuses := make([]celeryresults.Status, 0, len(taskIDs))
 	bad, err := b.each(ctx, taskIDs, func(id string, data []byte) error {
 		status, err := b.documents.Status(id, data)
@@ -344,7 +373,34 @@ func (b *CacheBackend) Forget(ctx context.Context, taskIDs ...string) error {
 	if err != nil {
 		return err
 	}
+	if err := b.gone.Forget(ctx, taskIDs, b.statuses); err != nil {
+		return err
+	}
 	return b.cache.DeleteMany(ctx, keys)
+}
+
+// tombstone is what stands in a marker.
+var tombstone = cache.Item{Value: []byte("1"), Format: cache.Integer}
+
+func (b *CacheBackend) setTombstones(ctx context.Context, keys []string, ttl time.Duration) error {
+	for _, key := range keys {
+		if err := b.cache.SetItem(ctx, key, tombstone, ttl); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *CacheBackend) tombstones(ctx context.Context, keys []string) ([]bool, error) {
+	items, err := b.cache.GetItems(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	there := make([]bool, len(keys))
+	for i, key := range keys {
+		_, there[i] = items[key]
+	}
+	return there, nil
 }
 
 // SaveGroup implements celeryresults.Grouper.

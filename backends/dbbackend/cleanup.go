@@ -128,7 +128,7 @@ func (c *cleaner) check() error {
 	if c.o.Batch == 0 {
 		c.o.Batch = defaultBatch
 	}
-	s := c.b.settings
+	s := withTombstones(c.b.settings)
 	byState := map[celeryresults.State]time.Duration{}
 	maps.Copy(byState, s.DjangoDB.ExpiresByState)
 	if c.o.OlderThan > 0 {
@@ -145,6 +145,27 @@ func (c *cleaner) check() error {
 	s.DjangoDB.ExpiresByState = byState
 	c.expiry = newExpiry(&s)
 	return nil
+}
+
+// withTombstones returns the settings with every expiry later by as long as rows
+// stay that have expired, or that stand for what was forgotten.
+func withTombstones(s celeryresults.Settings) celeryresults.Settings {
+	if s.ResultTombstones == 0 {
+		return s
+	}
+	later := func(d time.Duration) time.Duration {
+		if d > 0 {
+			d += s.ResultTombstones
+		}
+		return d
+	}
+	byState := map[celeryresults.State]time.Duration{}
+	for state, expires := range s.DjangoDB.ExpiresByState {
+		byState[state] = later(expires)
+	}
+	s.DjangoDB.UnfinishedExpires, s.ResultExpires = later(s.ExpiresIn("")), later(s.Expires())
+	s.DjangoDB.ExpiresByState = byState
+	return s
 }
 
 func (c *cleaner) any(ctx context.Context, table string) (some bool, err error) {

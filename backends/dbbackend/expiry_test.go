@@ -2,6 +2,7 @@ package dbbackend_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/internal/resultschema"
 )
 
 // retention gives every kind of state an expiry of its own.
@@ -119,5 +121,50 @@ func TestNothingExpiresUnderNever(t *testing.T) {
 		removed, err := backend.Cleanup(t.Context())
 		require.NoError(t, err)
 		assert.Zero(t, removed)
+	})
+}
+
+func TestTombstonesStayUntilTheirTimeIsOver(t *testing.T) {
+	onEachTable(t, func(t *testing.T, b base) {
+		now := start
+		backend := b.at(t, func() time.Time { return now }, func(s *celeryresults.Settings) {
+			s.ResultExpires, s.DjangoDB.UnfinishedExpires, s.ResultTombstones = time.Hour, 2*time.Hour, 24*time.Hour
+			s.ResultExtended = true
+		})
+		for _, id := range []string{"forgotten", "expired"} {
+			require.NoError(t, backend.StoreResult(t.Context(), &celeryresults.TaskMeta{
+				TaskID: id, State: celeryresults.Success, Result: celeryresults.NewValue("secret"), Extended: true, Name: "secret", Worker: "secret",
+				Args: celeryresults.NewValue([]any{"secret"}), Traceback: "secret", Meta: celeryresults.NewValue(map[string]any{"owner": "secret"}), GroupID: "secret",
+			}))
+		}
+		require.NoError(t, backend.Forget(t.Context(), "forgotten", "unknown"))
+		row := b.rows(t, `SELECT * FROM `+resultschema.TaskTable+` WHERE task_id = 'forgotten'`)[0]
+		assert.Equal(t, "PENDING", fmt.Sprint(row["status"]), "what Python reads")
+		assert.NotContains(t, fmt.Sprint(row), "secret")
+		phases := func() (list []celeryresults.Phase) {
+			statuses, err := backend.GetStatuses(t.Context(), []string{"forgotten", "expired", "unknown"})
+			require.NoError(t, err)
+			for _, s := range statuses {
+				list = append(list, s.Phase())
+			}
+			return list
+		}
+		assert.Equal(t, []celeryresults.Phase{celeryresults.PhaseExpired, celeryresults.PhaseReady, celeryresults.PhaseUnknown}, phases())
+		page, err := backend.List(t.Context(), celeryresults.Query{})
+		require.NoError(t, err)
+		assert.Len(t, page.Results, 1, "what is forgotten is in no list")
+		for _, step := range []struct {
+			after time.Duration
+			want  []celeryresults.Phase
+		}{
+			{2 * time.Hour, []celeryresults.Phase{celeryresults.PhaseExpired, celeryresults.PhaseExpired, celeryresults.PhaseUnknown}},
+			{24*time.Hour + time.Minute, []celeryresults.Phase{celeryresults.PhaseUnknown, celeryresults.PhaseExpired, celeryresults.PhaseUnknown}},
+			{25*time.Hour + time.Minute, []celeryresults.Phase{celeryresults.PhaseUnknown, celeryresults.PhaseUnknown, celeryresults.PhaseUnknown}},
+		} {
+			now = start.Add(step.after)
+			_, err := backend.Cleanup(t.Context())
+			require.NoError(t, err)
+			assert.Equal(t, step.want, phases(), "after %s", step.after)
+		}
 	})
 }

@@ -605,7 +605,9 @@ func (b *DatabaseBackend) AwaitMany(ctx context.Context, taskIDs []string, until
 	return b.poller.AwaitMany(ctx, taskIDs, until)
 }
 
-// Forget implements celeryresults.Backend.
+// Forget implements celeryresults.Backend. With Settings.ResultTombstones rows
+// stay without what was in them, as rows of PENDING that have expired; where those
+// never expire, they are deleted.
 func (b *DatabaseBackend) Forget(ctx context.Context, taskIDs ...string) error {
 	if err := b.check(ctx, taskIDs...); err != nil {
 		return err
@@ -625,9 +627,12 @@ func (b *DatabaseBackend) forget(ctx context.Context, taskIDs []string) error {
 		exact, more := b.in("CAST(task_id AS BINARY)", len(args)+1, taskIDs)
 		in, args = in+" AND "+exact, append(args, more...)
 	}
-	rows := b.dialect.Rebind(`DELETE FROM ` + taskTable + ` WHERE ` + in)
+	rows, rowArgs, err := b.forgetRows(in, args)
+	if err != nil {
+		return err
+	}
 	if !b.layout.Load().labels {
-		return b.change(ctx, rows, args...)
+		return b.change(ctx, rows, rowArgs...)
 	}
 	labels := b.dialect.Rebind(`DELETE FROM ` + labelTable + ` WHERE result_id IN (SELECT id FROM ` + taskTable + ` WHERE ` + in + `)`)
 	return b.retry(ctx, func() error {
@@ -635,8 +640,30 @@ func (b *DatabaseBackend) forget(ctx context.Context, taskIDs []string) error {
 			if _, err := tx.Affect(ctx, labels, args...); err != nil {
 				return err
 			}
-			_, err := tx.Affect(ctx, rows, args...)
+			_, err := tx.Affect(ctx, rows, rowArgs...)
 			return err
 		})
 	})
+}
+
+// forgetRows returns the statement that forgets the rows of a condition.
+func (b *DatabaseBackend) forgetRows(in string, args []any) (sqldialect.Query, []any, error) {
+	expires := b.expiry.of(celeryresults.Pending)
+	if b.settings.ResultTombstones == 0 || expires == celeryresults.Never {
+		return b.dialect.Rebind(`DELETE FROM ` + taskTable + ` WHERE ` + in), args, nil
+	}
+	l := b.layout.Load()
+	over := b.now().Add(-expires - time.Millisecond)
+	empty, err := b.encode(l, &celeryresults.TaskMeta{TaskID: "forgotten", State: celeryresults.Pending, DateDone: over, DateCreated: over}, false)
+	if err != nil {
+		return sqldialect.Query{}, nil, err
+	}
+	var sets []string
+	for i, value := range b.values(l, empty) {
+		if l.columns[i].set != nil {
+			args = append(args, value)
+			sets = append(sets, l.columns[i].name+" = "+b.parameter(len(args)-1, l.columns[i]))
+		}
+	}
+	return b.dialect.Rebind(`UPDATE ` + taskTable + ` SET ` + strings.Join(sets, ", ") + ` WHERE ` + in), args, nil
 }

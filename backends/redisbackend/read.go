@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -38,7 +39,14 @@ func (b *RedisBackend) GetTaskMeta(ctx context.Context, taskID string) (*celeryr
 	case err != nil:
 		return nil, fail(ctx, "get", err)
 	}
-	return b.read(taskID, data)
+	meta, err := b.read(taskID, data)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.gone.Mark(ctx, meta); err != nil {
+		return nil, fail(ctx, "get", err)
+	}
+	return meta, nil
 }
 
 // findOne reads one record, nil if there is none.
@@ -129,6 +137,18 @@ func getEach(ctx context.Context, c redis.UniversalClient, keys []string) ([][]b
 // GetMany implements celeryresults.Backend, with a round trip for every 1000
 // tasks.
 func (b *RedisBackend) GetMany(ctx context.Context, taskIDs []string) ([]*celeryresults.TaskMeta, error) {
+	metas, err := b.getMany(ctx, taskIDs)
+	if metas == nil {
+		return nil, err
+	}
+	if err := b.gone.Mark(ctx, metas...); err != nil {
+		return nil, fail(ctx, "get many", err)
+	}
+	return metas, err
+}
+
+// getMany is GetMany for those who wait, to whom what has expired is unknown.
+func (b *RedisBackend) getMany(ctx context.Context, taskIDs []string) ([]*celeryresults.TaskMeta, error) {
 	keys, err := b.keys.Tasks(taskIDs)
 	if err != nil {
 		return nil, err
@@ -151,6 +171,17 @@ func (b *RedisBackend) GetMany(ctx context.Context, taskIDs []string) ([]*celery
 // GetStatuses implements celeryresults.StatusGetter, in the same way: the server
 // sends all of the records, of which most is not looked at.
 func (b *RedisBackend) GetStatuses(ctx context.Context, taskIDs []string) ([]celeryresults.Status, error) {
+	statuses, err := b.statuses(ctx, taskIDs)
+	if statuses == nil {
+		return nil, err
+	}
+	if err := b.gone.MarkStatuses(ctx, taskIDs, statuses); err != nil {
+		return nil, fail(ctx, "get statuses", err)
+	}
+	return statuses, err
+}
+
+func (b *RedisBackend) statuses(ctx context.Context, taskIDs []string) ([]celeryresults.Status, error) {
 	keys, err := b.keys.Tasks(taskIDs)
 	if err != nil {
 		return nil, err
@@ -201,7 +232,31 @@ func (b *RedisBackend) Forget(ctx context.Context, taskIDs ...string) error {
 	if err != nil {
 		return err
 	}
+	if err := b.gone.Forget(ctx, taskIDs, b.statuses); err != nil {
+		return fail(ctx, "forget", err)
+	}
 	return fail(ctx, "forget", b.delete(ctx, keys...))
+}
+
+func (b *RedisBackend) setTombstones(ctx context.Context, keys []string, ttl time.Duration) error {
+	_, err := again(ctx, b, func(c redis.UniversalClient) ([]redis.Cmder, error) {
+		return c.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for _, key := range keys {
+				p.Set(ctx, key, 1, ttl)
+			}
+			return nil
+		})
+	})
+	return err
+}
+
+func (b *RedisBackend) tombstones(ctx context.Context, keys []string) ([]bool, error) {
+	there := make([]bool, 0, len(keys))
+	found, err := b.findMany(ctx, keys)
+	for _, value := range found {
+		there = append(there, value != nil)
+	}
+	return there, err
 }
 
 // delete removes keys, which need not be there.

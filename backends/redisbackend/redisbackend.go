@@ -57,6 +57,7 @@ type RedisBackend struct {
 	stores *merge.Group[*request, error]
 	gets   *merge.Group[string, []byte]
 	poller *celeryresults.Poller
+	gone   *keyvalue.Tombstones
 	push   *subscriber // nil: nobody tells, and the poller asks
 }
 
@@ -144,7 +145,8 @@ func open(on server, s celeryresults.Settings, o Options) (*RedisBackend, error)
 	b.accept, b.documents = accept, keyvalue.Documents{Codec: codec, Extended: s.ResultExtended}
 	b.stores = merge.New(b.storeOne, b.storeMany, false)
 	b.gets = merge.New(b.findOne, b.findMany, true)
-	b.poller = celeryresults.NewPoller(b.GetMany)
+	b.gone = keyvalue.NewTombstones(&s, b.keys, b.setTombstones, b.tombstones)
+	b.poller = celeryresults.NewPoller(b.getMany)
 	if on.subscriber != nil {
 		b.push = newSubscriber(on, b.keys, b.documents, b.poller, b.retries)
 		b.poller.SetPush(b.push)

@@ -32,6 +32,9 @@ func (b *RedisBackend) StoreResult(ctx context.Context, meta *celeryresults.Task
 	if errors.Is(err, cache.ErrTooLarge) && meta.State.Exception() {
 		err = b.storeMeta(ctx, keyvalue.Shortened(meta), override)
 	}
+	if err == nil {
+		b.gone.Stored(ctx, meta.TaskID)
+	}
 	return err
 }
 
