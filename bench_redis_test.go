@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"slices"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -113,107 +111,4 @@ func BenchmarkRedisMany(b *testing.B) {
 	b.ReportMetric(float64(percentileOf(gets, 50))/float64(percentileOf(many, 50)), "x/GETs")
 	b.ReportMetric(float64(percentileOf(many, 50).Microseconds())/1000, "ms")
 	b.ReportMetric(0, "ns/op")
-}
-
-func percentileOf(list []time.Duration, p int) time.Duration {
-	slices.Sort(list)
-	return list[min(len(list)-1, len(list)*p/100)]
-}
-
-// BenchmarkRedisWake measures from the store's return to the waiter's (p50, p99),
-// and from its call (call-p50, call-p99), beside a raw client that stores without a
-// guard and waits for the message on one shared subscription. Negative times are
-// waiters that were quicker than the store's answer: a transaction's messages leave
-// before its answer, a script's after.
-func BenchmarkRedisWake(b *testing.B) {
-	r := newRedisBench(b)
-	for _, waiters := range []int{1, 1000} {
-		b.Run(strconv.Itoa(waiters), func(b *testing.B) {
-			var ours, raw wakes
-			for round := 0; b.Loop(); round++ {
-				prefix := fmt.Sprintf("wake-%s-%d-", rand.Text(), round)
-				ours.add(wakeTimes(b, waiters, func(i int) error {
-					return r.backend.StoreResult(context.Background(), benchMeta(prefix+strconv.Itoa(i)))
-				}, r.waitOurs(prefix)))
-				raw.add(wakeTimes(b, waiters, func(i int) error {
-					return r.setAndPublish("celery-task-meta-raw" + prefix + strconv.Itoa(i))
-				}, r.waitRaw(b, "celery-task-meta-raw"+prefix, waiters)))
-			}
-			ours.report(b, "")
-			raw.report(b, "raw-")
-			b.ReportMetric(0, "ns/op")
-		})
-	}
-}
-
-func (r redisBench) waitOurs(prefix string) func(i int) error {
-	return func(i int) error {
-		_, err := r.backend.(celeryresults.Waiter).WaitFor(context.Background(), prefix+strconv.Itoa(i))
-		return err
-	}
-}
-
-// waitRaw subscribes to all channels and hands messages to who waits for them.
-func (r redisBench) waitRaw(b *testing.B, prefix string, waiters int) func(i int) error {
-	messages := r.raw.Subscribe(context.Background())
-	b.Cleanup(func() { _ = messages.Close() })
-	channels, arrived := make([]string, waiters), make(map[string]chan struct{}, waiters)
-	for i := range channels {
-		channels[i] = prefix + strconv.Itoa(i)
-		arrived[channels[i]] = make(chan struct{})
-	}
-	require.NoError(b, messages.Subscribe(context.Background(), channels...))
-	go func() {
-		for message := range messages.Channel(redis.WithChannelSize(waiters)) {
-			close(arrived[message.Channel])
-		}
-	}()
-	return func(i int) error {
-		<-arrived[channels[i]]
-		return nil
-	}
-}
-
-// wakes are how long waiters took to wake since their stores had returned, and since
-// these were called.
-type wakes struct{ returned, called []time.Duration }
-
-func (w *wakes) add(other wakes) {
-	w.returned, w.called = append(w.returned, other.returned...), append(w.called, other.called...)
-}
-
-func (w *wakes) report(b *testing.B, name string) {
-	for _, p := range []int{50, 99} {
-		b.ReportMetric(float64(percentileOf(w.returned, p).Nanoseconds())/1000, fmt.Sprintf("%sp%d-µs", name, p))
-		b.ReportMetric(float64(percentileOf(w.called, p).Nanoseconds())/1000, fmt.Sprintf("%scall-p%d-µs", name, p))
-	}
-}
-
-// wakeTimes stores for each waiter, a millisecond apart.
-func wakeTimes(b *testing.B, waiters int, store, wait func(i int) error) wakes {
-	called, returned, awake := make([]time.Time, waiters), make([]time.Time, waiters), make([]time.Time, waiters)
-	var all sync.WaitGroup
-	for i := range waiters {
-		all.Go(func() {
-			if err := wait(i); err != nil {
-				b.Error(err)
-			}
-			awake[i] = time.Now()
-		})
-	}
-	time.Sleep(100 * time.Millisecond)
-	for i := range waiters {
-		called[i] = time.Now()
-		if err := store(i); err != nil {
-			b.Error(err)
-		}
-		returned[i] = time.Now()
-		time.Sleep(time.Millisecond)
-	}
-	all.Wait()
-	var w wakes
-	for i := range waiters {
-		w.returned, w.called = append(w.returned, awake[i].Sub(returned[i])), append(w.called, awake[i].Sub(called[i]))
-	}
-	return w
 }

@@ -27,6 +27,7 @@ import (
 // the same shape, and a select of a row's fourteen columns.
 type tablesEngine struct {
 	name    string
+	url     string // of a server
 	db      *sql.DB
 	dialect *sqldialect.Dialect
 	backend *dbbackend.DatabaseBackend
@@ -63,7 +64,7 @@ func openTablesEngine(b *testing.B, name string, d cache.Database) tablesEngine 
 	})
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, backend.Close()) })
-	return tablesEngine{name, db, dialect, backend}
+	return tablesEngine{name, d.URL, db, dialect, backend}
 }
 
 // rawTable makes a table like the one of results.
@@ -93,8 +94,8 @@ const (
 	rawMeta   = `{"children": [], "retries": 0, "queue": "billing", "celeryresults.args": [4711], "celeryresults.kwargs": {"locale": "de_DE", "notify": true}}`
 )
 
-// rawStore returns an upsert of a row that is ready.
-func (e tablesEngine) rawStore(b *testing.B) func(id string) error {
+// rawStore returns an upsert of a row that is ready, with what follows it.
+func (e tablesEngine) rawStore(b *testing.B, rest string) func(id string) error {
 	var sets []string
 	upsert := "ON CONFLICT (task_id) DO UPDATE SET "
 	if e.dialect == sqldialect.MySQL {
@@ -108,7 +109,7 @@ func (e tablesEngine) rawStore(b *testing.B) func(id string) error {
 		}
 	}
 	q := e.dialect.Rebind(`INSERT INTO raw_results (` + strings.Join(rawColumns, ", ") + `) VALUES (` +
-		sqldialect.Parameters(1, len(rawColumns)) + `) ` + upsert + strings.Join(sets, ", "))
+		sqldialect.Parameters(1, len(rawColumns)) + `) ` + upsert + strings.Join(sets, ", ") + rest)
 	exec := e.db.ExecContext
 	if e.dialect == sqldialect.SQLite { // parsing would take longer than storing
 		prepared, err := e.db.PrepareContext(context.Background(), q.Text)
@@ -163,14 +164,14 @@ func BenchmarkTables(b *testing.B) {
 func (e tablesEngine) benchStore(b *testing.B, callers int) {
 	run := rand.Text()
 	var n atomic.Int64
-	raw := e.rawStore(b)
+	raw := e.rawStore(b, "")
 	compare(b, callers, func() error { return raw(run + strconv.FormatInt(n.Add(1), 10)) }, func() error {
 		return e.backend.StoreResult(context.Background(), benchMeta(run+strconv.FormatInt(n.Add(1), 10)))
 	})
 }
 
 func (e tablesEngine) fill(b *testing.B, n int) []string {
-	run, raw := rand.Text(), e.rawStore(b)
+	run, raw := rand.Text(), e.rawStore(b, "")
 	ids := make([]string, n)
 	var errs []error
 	for i := range ids {

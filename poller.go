@@ -14,7 +14,7 @@ const (
 	pollFirst    = time.Millisecond
 	pollLast     = time.Second
 	pollGrowth   = 50                    // the next read comes after 1/50 of the age
-	pollEach     = 20 * time.Microsecond // for each task that is waited for, so that many are not read all the time
+	pollEach     = 10 * time.Microsecond // for each task that is waited for, so that many are not read all the time
 	pollBatch    = 2000
 	pollPatience = 5 * time.Second // how long reads may fail before waiters are told
 )

@@ -81,12 +81,9 @@ func (c *Cache) keys(ctx context.Context, keys []string) ([]string, error) {
 	return whole, nil
 }
 
-// CheckKey returns ErrBadKey for a key that the store cannot hold with the
-// cache's prefix and version, as every operation on it does.
-func (c *Cache) CheckKey(key string) error {
-	_, err := c.wholeKey(key)
-	return err
-}
+// WholeKey returns the key that the store sees, with the cache's prefix and
+// version, or ErrBadKey for one that it cannot hold, as every operation on it does.
+func (c *Cache) WholeKey(key string) (string, error) { return c.wholeKey(key) }
 
 func (c *Cache) wholeKey(key string) (string, error) {
 	whole := c.makeKey(key, c.prefix, c.version)

@@ -172,6 +172,15 @@ type Counter interface {
 	Incr(ctx context.Context, key string, delta int64) (int64, error)
 }
 
+// Notifier is a Store that tells of changes in the process that holds it.
+type Notifier interface {
+	// Notify calls f with the key of each entry that is stored or deleted from now
+	// on, by anybody, until stop is called; once more may be under way then. The
+	// entry is locked meanwhile: f must not block, nor use the store. Entries that
+	// expire or are dropped for others are not told.
+	Notify(f func(key string)) (stop func())
+}
+
 // Clearer is a Store that can drop everything it holds.
 type Clearer interface {
 	// Clear removes all entries, also those of other prefixes and versions, as

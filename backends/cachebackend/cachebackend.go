@@ -109,6 +109,9 @@ func open(c *cache.Cache, s celeryresults.Settings) (*CacheBackend, error) {
 	}
 	b.gone = keyvalue.NewTombstones(&s, b.keys, b.setTombstones, b.tombstones)
 	b.poller = celeryresults.NewPoller(b.getMany)
+	if store, ok := c.Store().(cache.Notifier); ok {
+		b.poller.SetPush(&push{backend: b, store: store, ids: map[string]string{}})
+	}
 	if _, ok := c.Store().(cache.ManyGetter); ok && !c.Store().Traits().InProcess {
 		b.gets = merge.New(b.findOne, b.findMany, true)
 	}
@@ -324,15 +327,16 @@ func valueOf(item *cache.Item) []byte {
 // checkKeys refuses keys before anything is sent for others.
 func (b *CacheBackend) checkKeys(keys []string) error {
 	for _, key := range keys {
-		if err := b.cache.CheckKey(key); err != nil {
+		if _, err := b.cache.WholeKey(key); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// WaitFor implements celeryresults.Waiter: caches can only be asked again, and
-// one poller asks for all waiters of the backend together.
+// WaitFor implements celeryresults.Waiter: a cache in this process tells of
+// changes; others can only be asked again, and one poller asks for all waiters of
+// the backend together.
 func (b *CacheBackend) WaitFor(ctx context.Context, taskID string) (*celeryresults.TaskMeta, error) {
 	if err := b.checkID(taskID); err != nil {
 		return nil, err
@@ -364,7 +368,8 @@ func (b *CacheBackend) checkID(taskID string) error {
 	if err != nil {
 		return err
 	}
-	return b.cache.CheckKey(key)
+	_, err = b.cache.WholeKey(key)
+	return err
 }
 
 // Forget implements celeryresults.Backend.

@@ -130,7 +130,7 @@ func (b *DatabaseBackend) find(ctx context.Context, db *sqldialect.DB, taskIDs [
 	metas := make([]*celeryresults.TaskMeta, len(taskIDs))
 	places, ids := placesOf(taskIDs)
 	bad, err := b.inChunks(ctx, ids, func(ctx context.Context, chunk []string) (unreadable, err error) {
-		in, args := b.in("t.task_id", 1, chunk)
+		in, args := b.dialect.In("t.task_id", 1, chunk)
 		err = b.rows(ctx, db, ` WHERE `+in, args, func() {
 			unreadable = nil
 			for _, id := range chunk {
@@ -165,7 +165,7 @@ func (b *DatabaseBackend) GetStatuses(ctx context.Context, taskIDs []string) ([]
 	statuses := make([]celeryresults.Status, len(taskIDs))
 	places, ids := placesOf(taskIDs)
 	bad, err := b.inChunks(ctx, ids, func(ctx context.Context, chunk []string) (unreadable, err error) {
-		in, args := b.in("t.task_id", 1, chunk)
+		in, args := b.dialect.In("t.task_id", 1, chunk)
 		q := b.dialect.Rebind(`SELECT t.task_id, t.status, t.date_done FROM ` + taskTable + ` t WHERE ` + in)
 		var r row
 		destinations := []any{&r.taskID, &r.status, b.scanTime(&r.done)}
@@ -622,9 +622,9 @@ func (b *DatabaseBackend) Forget(ctx context.Context, taskIDs ...string) error {
 }
 
 func (b *DatabaseBackend) forget(ctx context.Context, taskIDs []string) error {
-	in, args := b.in("task_id", 1, taskIDs)
+	in, args := b.dialect.In("task_id", 1, taskIDs)
 	if b.dialect == sqldialect.MySQL { // spare what is equal by the collation only
-		exact, more := b.in("CAST(task_id AS BINARY)", len(args)+1, taskIDs)
+		exact, more := b.dialect.In("CAST(task_id AS BINARY)", len(args)+1, taskIDs)
 		in, args = in+" AND "+exact, append(args, more...)
 	}
 	rows, rowArgs, err := b.forgetRows(in, args)

@@ -332,7 +332,7 @@ func (s standing) is(e *entry) bool {
 
 func (b *DatabaseBackend) standing(ctx context.Context, s session, ids []string) (map[string]standing, error) {
 	found := make(map[string]standing, len(ids))
-	in, args := b.in("t.task_id", 1, ids)
+	in, args := b.dialect.In("t.task_id", 1, ids)
 	q := b.dialect.Rebind(`SELECT t.id, t.task_id, t.status, t.date_done, t.result FROM ` + taskTable + ` t WHERE ` + in)
 	err := s.Rows(ctx, q, args, func(scan func(...any) error) error {
 		var id string
@@ -348,15 +348,4 @@ func (b *DatabaseBackend) standing(ctx context.Context, s session, ids []string)
 		return nil
 	})
 	return found, err
-}
-
-// in returns the condition that a column is one of the texts, and their
-// parameters from the number first on. A collation may let it hold for others.
-func (b *DatabaseBackend) in(column string, first int, texts []string) (string, []any) {
-	if b.dialect == sqldialect.PostgreSQL {
-		// See mergedStatement for the form.
-		return fmt.Sprintf("%s IN (SELECT u.id FROM unnest((SELECT $%d::text[])) u (id) WHERE length(u.id) %% 1 = 0)", column, first),
-			[]any{sqldialect.ArrayOf(texts)}
-	}
-	return column + " IN (" + sqldialect.Parameters(first, sqldialect.Padded(len(texts))) + ")", sqldialect.PadTo(nil, texts)
 }

@@ -141,6 +141,11 @@ func summer(h Harness, s cache.Store) string {
 	return when(swapper(h, s) == "" || counter(h, s) == "", "counting")
 }
 
+func notifier(_ Harness, s cache.Store) string {
+	_, ok := s.(cache.Notifier)
+	return when(ok, "telling of changes")
+}
+
 func owned(h Harness, s cache.Store) string {
 	_, ok := s.(cache.Clearer)
 	return when(ok && h.Owned, "store that may be cleared")
@@ -172,7 +177,7 @@ func staller(h Harness, _ cache.Store) string {
 
 func rows() []row {
 	return slices.Concat(
-		entryRows(), manyRows(), countRows(), swapRows(), updateRows(),
+		entryRows(), notifyRows(), manyRows(), countRows(), swapRows(), updateRows(),
 		expiryRows(), atOnceRows(), valueRows(), keyRows(), viewRows(),
 		contextRows(), concurrencyRows(),
 	)

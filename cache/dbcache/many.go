@@ -52,10 +52,10 @@ func (s *Store) getChunk(ctx context.Context, keys []string, found map[string]ca
 	for _, key := range keys {
 		wanted[key] = true
 	}
-	q := s.dialect.Rebind(`SELECT cache_key, value FROM ` + s.queries.table +
-		` WHERE expires >= $1 AND cache_key IN (` + sqldialect.Parameters(2, sqldialect.Padded(len(keys))) + `)`)
+	in, args := s.dialect.In("cache_key", 2, keys)
+	q := s.dialect.Rebind(`SELECT cache_key, value FROM ` + s.queries.table + ` WHERE expires >= $1 AND ` + in)
 	return s.run(ctx, sqldialect.Repeatable, func() error {
-		rows, err := s.db.QueryContext(ctx, q.Text, q.Args(sqldialect.PadTo([]any{s.now()}, keys)...)...)
+		rows, err := s.db.QueryContext(ctx, q.Text, q.Args(append([]any{s.now()}, args...)...)...)
 		if err != nil {
 			return err
 		}
@@ -142,13 +142,13 @@ func (s *Store) DeleteMany(ctx context.Context, keys []string) error {
 		return fmt.Errorf("dbcache: delete many: %w", err)
 	}
 	for chunk := range slices.Chunk(keys, keysPerStatement) {
-		list := sqldialect.Parameters(1, sqldialect.Padded(len(chunk)))
-		condition := `cache_key IN (` + list + `)`
+		condition, args := s.dialect.In("cache_key", 1, chunk)
 		if s.dialect == sqldialect.MySQL { // spare what is equal only by the collation
-			condition += ` AND CAST(cache_key AS BINARY) IN (` + list + `)`
+			exact, _ := s.dialect.In("CAST(cache_key AS BINARY)", 1, chunk)
+			condition += ` AND ` + exact
 		}
 		q := s.dialect.Rebind(`DELETE FROM ` + s.queries.table + ` WHERE ` + condition)
-		if err := s.exec(ctx, sqldialect.Repeatable, 0, q, sqldialect.PadTo(nil, chunk)...); err != nil {
+		if err := s.exec(ctx, sqldialect.Repeatable, 0, q, args...); err != nil {
 			return fmt.Errorf("dbcache: delete many: %w", err)
 		}
 	}

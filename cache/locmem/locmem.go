@@ -52,6 +52,7 @@ var _ interface {
 	cache.ManySetter
 	cache.ManyDeleter
 	cache.Counter
+	cache.Notifier
 	cache.Clearer
 } = (*Store)(nil)
 
@@ -208,7 +209,7 @@ func (s *Store) Delete(ctx context.Context, key string) (bool, error) {
 	s.space.mu.Lock()
 	defer s.space.mu.Unlock()
 	found := s.space.find(key) != nil
-	s.space.entries.Delete(key)
+	s.space.delete(key)
 	return found, nil
 }
 
@@ -220,7 +221,7 @@ func (s *Store) DeleteMany(ctx context.Context, keys []string) error {
 	s.space.mu.Lock()
 	defer s.space.mu.Unlock()
 	for _, key := range keys {
-		s.space.entries.Delete(key)
+		s.space.delete(key)
 	}
 	return nil
 }
@@ -257,6 +258,7 @@ func (s *Store) Incr(ctx context.Context, key string, delta int64) (int64, error
 		return 0, fmt.Errorf("locmem: incr %.80q: %w", key, err)
 	}
 	s.space.replace(e, cache.Item{Value: strconv.AppendInt(nil, sum, 10), Format: cache.Integer})
+	s.space.tell(key)
 	return sum, nil
 }
 
@@ -270,6 +272,18 @@ func add(item cache.Item, delta int64) (int64, error) {
 		return 0, cache.ErrNotInteger
 	}
 	return n + delta, nil
+}
+
+// Notify implements cache.Notifier for the whole location.
+func (s *Store) Notify(f func(key string)) (stop func()) {
+	s.space.mu.Lock()
+	defer s.space.mu.Unlock()
+	s.space.listeners[&f] = struct{}{}
+	return func() {
+		s.space.mu.Lock()
+		defer s.space.mu.Unlock()
+		delete(s.space.listeners, &f)
+	}
 }
 
 // Clear implements cache.Clearer for the whole location.

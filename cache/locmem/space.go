@@ -30,6 +30,8 @@ type space struct {
 	entries *gocache.Cache
 	mu      sync.Mutex
 
+	listeners map[*func(key string)]struct{} // guarded by mu
+
 	// clock counts uses and revisions: it orders entries by their last use and
 	// gives every state its Token.
 	clock atomic.Int64
@@ -62,6 +64,8 @@ func newSpace(location string) *space {
 		location: location,
 		entries:  gocache.New(gocache.NoExpiration, 0),
 		stop:     make(chan struct{}),
+
+		listeners: map[*func(key string)]struct{}{},
 	}
 	s.stopped.Go(s.sweep)
 	return s
@@ -115,6 +119,20 @@ func (s *space) put(key string, item cache.Item, ttl time.Duration) {
 	e := &entry{}
 	s.replace(e, item)
 	s.entries.Set(key, e, ttl)
+	s.tell(key)
+}
+
+// delete removes what is under key.
+func (s *space) delete(key string) {
+	s.entries.Delete(key)
+	s.tell(key)
+}
+
+// tell tells the listeners of a change. It is called with the lock held.
+func (s *space) tell(key string) {
+	for f := range s.listeners {
+		(*f)(key)
+	}
 }
 
 // replace gives e a new item, which is a use.

@@ -1,14 +1,36 @@
 package sqldialect
 
 import (
+	"fmt"
 	"math/bits"
 	"strconv"
 	"strings"
 )
 
-// Padded rounds the length of a list up to a power of two, so that few different
+// In returns the condition that a column is one of the texts, of which there is at
+// least one, and their parameters from the number first on. A collation may let it
+// hold for others.
+//
+// PostgreSQL's planner makes one plan for good, and so must not know how many there
+// are this time, hence the sub-select, nor take them for so many that reading the
+// whole of a table which is small then is cheaper than its index, hence a condition
+// that seems to leave one.
+func (d *Dialect) In(column string, first int, texts []string) (string, []any) {
+	if d == PostgreSQL {
+		return fmt.Sprintf("%s IN (SELECT u.item FROM unnest((SELECT $%d::text[])) u (item) WHERE length(u.item) %% 1 = 0)", column, first),
+			[]any{ArrayOf(texts)}
+	}
+	n := padded(len(texts))
+	args := make([]any, n)
+	for i := range args {
+		args[i] = texts[min(i, len(texts)-1)]
+	}
+	return column + " IN (" + Parameters(first, n) + ")", args
+}
+
+// padded rounds the length of a list up to a power of two, so that few different
 // statements are ever prepared.
-func Padded(n int) int { return 1 << bits.Len(uint(n-1)) }
+func padded(n int) int { return 1 << bits.Len(uint(n-1)) }
 
 // Parameters lists n parameters from the one numbered first on.
 func Parameters(first, n int) string {
@@ -17,14 +39,6 @@ func Parameters(first, n int) string {
 		list[i] = "$" + strconv.Itoa(first+i)
 	}
 	return strings.Join(list, ", ")
-}
-
-// PadTo appends the items to args, the last one again up to the padded length.
-func PadTo(args []any, items []string) []any {
-	for i := range Padded(len(items)) {
-		args = append(args, items[min(i, len(items)-1)])
-	}
-	return args
 }
 
 // Array writes texts as a PostgreSQL array, which every driver can bind as a
