@@ -34,7 +34,7 @@ func opener(base celeryresults.Settings) func(*testing.T, celeryresults.Settings
 		t.Helper()
 		merged := base
 		merged.ResultExpires, merged.ResultExtended = s.ResultExpires, s.ResultExtended
-		merged.ResultTombstones = s.ResultTombstones
+		merged.ResultTombstones, merged.ResultTally = s.ResultTombstones, s.ResultTally
 		b, err := backends.OpenBackend(merged, "")
 		require.NoError(t, err)
 		return b

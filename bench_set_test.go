@@ -31,6 +31,7 @@ type setEngine struct {
 	name    string
 	backend celeryresults.Backend
 	ids     []string
+	group   string                // that the tasks are of
 	get     func(id string) error // the raw client's
 	trips   func() int64          // how often the server was asked so far
 }
@@ -43,6 +44,14 @@ func BenchmarkResultSet(b *testing.B) {
 		b.Run(e.name+"/progress", func(b *testing.B) {
 			e.bench(b, func(set *celeryresults.ResultSet) (int, error) { return set.CompletedCount(context.Background()) })
 		})
+		if _, ok := e.backend.(celeryresults.Tallier); ok {
+			b.Run(e.name+"/tally", func(b *testing.B) {
+				e.bench(b, func(*celeryresults.ResultSet) (int, error) {
+					p, err := celeryresults.NewGroupResult(e.group, e.backend).Tally(context.Background())
+					return p.Successful, err
+				})
+			})
+		}
 		b.Run(e.name+"/join", func(b *testing.B) {
 			e.bench(b, func(set *celeryresults.ResultSet) (int, error) {
 				values, err := set.Get(context.Background())
@@ -95,11 +104,13 @@ func (e setEngine) fresh() *celeryresults.ResultSet {
 }
 
 func (e setEngine) filled(b *testing.B) setEngine {
-	run := rand.Text()
+	e.group = rand.Text()
 	e.ids = make([]string, setSize)
 	for i := range e.ids {
-		e.ids[i] = run + strconv.Itoa(i)
-		require.NoError(b, e.backend.StoreResult(context.Background(), benchMeta(e.ids[i])))
+		e.ids[i] = e.group + strconv.Itoa(i)
+		meta := benchMeta(e.ids[i])
+		meta.GroupID = e.group
+		require.NoError(b, e.backend.StoreResult(context.Background(), meta))
 	}
 	return e
 }
@@ -108,7 +119,7 @@ func (e setEngine) filled(b *testing.B) setEngine {
 func redisSetEngine(b *testing.B) setEngine {
 	client := redis.NewClient(&redis.Options{Addr: testserver.StartRedis(b).Addr()})
 	b.Cleanup(func() { _ = client.Close() })
-	backend, err := redisbackend.New(client, celeryresults.Settings{ResultExtended: true}, redisbackend.Options{})
+	backend, err := redisbackend.New(client, celeryresults.Settings{ResultExtended: true, ResultTally: true}, redisbackend.Options{})
 	require.NoError(b, err)
 	return ofRedis(b, "redis", "celery-task-meta-", client, backend)
 }

@@ -195,6 +195,36 @@ func (g *GroupResult) Save(ctx context.Context) error {
 	return keeper.SaveGroup(ctx, g.AsTuple())
 }
 
+// Tallier is a Backend that counts the members of a group in one round trip.
+type Tallier interface {
+	// Tally counts, by what has become of them, the tasks whose last record was
+	// stored with the group's id in TaskMeta.GroupID, and nothing else: Unknown is
+	// zero. An unknown group has no tasks.
+	Tally(ctx context.Context, groupID string) (Progress, error)
+}
+
+// Tally is Progress in one round trip to the group's backend, however many members
+// there are: it counts what was stored in that backend with TaskMeta.GroupID, as
+// workers of this library do. Members that Python stored, or another backend has,
+// count as unknown; so do those that were forgotten, except in redis, which counts
+// them until the group expires. Where the members of g are not known, what was
+// stored counts alone. A backend that can't is errors.ErrUnsupported; redis needs
+// Settings.ResultTally.
+func (g *GroupResult) Tally(ctx context.Context) (Progress, error) {
+	t, ok := BackendAs[Tallier](g.backend)
+	if !ok {
+		return Progress{}, fmt.Errorf("celeryresults: tally of group %q: the backend does not count members: %w", g.id, errors.ErrUnsupported)
+	}
+	p, err := t.Tally(ctx, g.id)
+	if err != nil {
+		return Progress{}, err
+	}
+	if n := g.Len(); n > p.Total {
+		p.Unknown, p.Total = n-p.Total, n
+	}
+	return p, nil
+}
+
 // Delete removes what Save kept, and nothing of the members. A group that is not
 // kept is no error.
 func (g *GroupResult) Delete(ctx context.Context) error {

@@ -140,33 +140,34 @@ func (s *ResultSet) Progress(ctx context.Context) (Progress, error) {
 		p := Progress{Total: len(statuses)}
 		for _, status := range statuses {
 			if status.State != "" {
-				p.count(status)
+				p.Add(status, 1)
 			}
 		}
 		return p
 	})
 }
 
-func (p *Progress) count(status Status) {
+// Add counts n tasks of a status, but not in Total.
+func (p *Progress) Add(status Status, n int) {
 	switch status.Phase() {
 	case PhaseUnknown:
-		p.Unknown++
+		p.Unknown += n
 	case PhaseQueued:
-		p.Queued++
+		p.Queued += n
 	case PhaseRunning:
-		p.Running++
+		p.Running += n
 	case PhaseReady:
-		p.Ready++
+		p.Ready += n
 	case PhaseExpired:
-		p.Expired++
+		p.Expired += n
 	}
 	switch status.State {
 	case Success:
-		p.Successful++
+		p.Successful += n
 	case Failure:
-		p.Failed++
+		p.Failed += n
 	case Revoked:
-		p.Revoked++
+		p.Revoked += n
 	}
 }
 

@@ -57,6 +57,12 @@ type Settings struct {
 	// for an unknown task. Default: 0, not at all.
 	ResultTombstones time.Duration
 
+	// ResultTally (CELERY_RESULT_TALLY; Celery has no such setting) lets a redis
+	// backend keep the states of a group's members together, so that
+	// GroupResult.Tally takes one round trip, for a second command with each store
+	// of a member. A database needs none of that. Default: false.
+	ResultTally bool
+
 	// ResultExtended (result_extended) stores the task's name, args, kwargs,
 	// worker, retries and queue, too. Default: false.
 	ResultExtended bool

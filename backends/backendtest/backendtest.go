@@ -62,6 +62,7 @@ var rows = []row{
 	{"Forget removes one, many and absent results", forget},
 	{"a group is saved, restored and deleted", groups},
 	{"an unknown group is ErrUnknownGroup", unknownGroup},
+	{"a tally is what a look at all members finds, where there are tallies", tallies},
 	{"a group of groups keeps its shape", nestedGroup},
 	{"results expire after result_expires", expires},
 	{"results with an expiry over 30 days and without one stay", longExpiry},

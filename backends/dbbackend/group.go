@@ -95,6 +95,41 @@ func (b *DatabaseBackend) readGroup(groupID string, result []byte, contentType, 
 	return documents.ReadTuple(groupID, data)
 }
 
+// Tally implements celeryresults.Tallier, by the column group_id. Tables without it
+// are errors.ErrUnsupported; see MissingColumns.
+func (b *DatabaseBackend) Tally(ctx context.Context, groupID string) (celeryresults.Progress, error) {
+	if err := b.checkGroup(ctx, groupID); err != nil {
+		return celeryresults.Progress{}, err
+	}
+	if _, there := b.layout.Load().width["group_id"]; !there {
+		return celeryresults.Progress{}, fmt.Errorf("dbbackend: tally: table %s has no column group_id, which celery-results migrate --alter adds: %w", taskTable, errors.ErrUnsupported)
+	}
+	args := append([]any{groupID}, b.expiry.args(b.now(), b.dialect.Time)...)
+	q := b.dialect.Rebind(`SELECT t.status, CASE WHEN ` + b.expiry.condition("t.", 2) + ` THEN 1 ELSE 0 END AS expired, COUNT(*) FROM ` + taskTable +
+		` t WHERE ` + b.dialect.SameKey("t.group_id", "$1") + ` GROUP BY 1, 2`)
+	var p celeryresults.Progress
+	err := b.retry(ctx, func() error {
+		p = celeryresults.Progress{}
+		return b.from(groupID).Rows(ctx, q, args, func(scan func(...any) error) error {
+			var status celeryresults.Status
+			var n int
+			if err := scan(&status.State, &status.Expired, &n); err != nil {
+				return err
+			}
+			if status.Expired {
+				status.State = celeryresults.Pending
+			}
+			p.Total += n
+			p.Add(status, n)
+			return nil
+		})
+	})
+	if err != nil {
+		return celeryresults.Progress{}, fmt.Errorf("dbbackend: tally: %w", err)
+	}
+	return p, nil
+}
+
 // DeleteGroup implements celeryresults.Grouper.
 func (b *DatabaseBackend) DeleteGroup(ctx context.Context, groupID string) error {
 	if err := b.checkGroup(ctx, groupID); err != nil {

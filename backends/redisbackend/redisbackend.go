@@ -53,12 +53,13 @@ type RedisBackend struct {
 	ordered   bool          // chord parts are kept in a sorted set
 	retries   retry.Policy
 
-	closed atomic.Bool
-	stores *merge.Group[*request, error]
-	gets   *merge.Group[string, []byte]
-	poller *celeryresults.Poller
-	gone   *keyvalue.Tombstones
-	push   *subscriber // nil: nobody tells, and the poller asks
+	closed  atomic.Bool
+	stores  *merge.Group[*request, error]
+	gets    *merge.Group[string, []byte]
+	poller  *celeryresults.Poller
+	gone    *keyvalue.Tombstones
+	tallies bool
+	push    *subscriber // nil: nobody tells, and the poller asks
 }
 
 var (
@@ -68,6 +69,9 @@ var (
 	_ celeryresults.ManyAwaiter = (*RedisBackend)(nil)
 	_ celeryresults.Grouper     = (*RedisBackend)(nil)
 	_ celeryresults.Chorder     = (*RedisBackend)(nil)
+	_ celeryresults.Tallier     = (*RedisBackend)(nil)
+
+	_ celeryresults.StatusGetter = (*RedisBackend)(nil)
 )
 
 // Options are what New takes beside the settings. The zero value is fine.
@@ -145,6 +149,7 @@ func open(on server, s celeryresults.Settings, o Options) (*RedisBackend, error)
 	b.accept, b.documents = accept, keyvalue.Documents{Codec: codec, Extended: s.ResultExtended}
 	b.stores = merge.New(b.storeOne, b.storeMany, false)
 	b.gets = merge.New(b.findOne, b.findMany, true)
+	b.tallies = s.ResultTally
 	b.gone = keyvalue.NewTombstones(&s, b.keys, b.setTombstones, b.tombstones)
 	b.poller = celeryresults.NewPoller(b.getMany)
 	if on.subscriber != nil {

@@ -32,10 +32,11 @@ func (b *RedisBackend) StoreResult(ctx context.Context, meta *celeryresults.Task
 	if errors.Is(err, cache.ErrTooLarge) && meta.State.Exception() {
 		err = b.storeMeta(ctx, keyvalue.Shortened(meta), override)
 	}
-	if err == nil {
-		b.gone.Stored(ctx, meta.TaskID)
+	if err != nil {
+		return err
 	}
-	return err
+	b.gone.Stored(ctx, meta.TaskID)
+	return b.tally(ctx, meta, override)
 }
 
 func (b *RedisBackend) storeMeta(ctx context.Context, meta *celeryresults.TaskMeta, override bool) error {

@@ -16,6 +16,9 @@ import (
 // whole of a table which is small then is cheaper than its index, hence a condition
 // that seems to leave one.
 func (d *Dialect) In(column string, first int, texts []string) (string, []any) {
+	if len(texts) == 1 {
+		return column + " = $" + strconv.Itoa(first), []any{texts[0]}
+	}
 	if d == PostgreSQL {
 		return fmt.Sprintf("%s IN (SELECT u.item FROM unnest((SELECT $%d::text[])) u (item) WHERE length(u.item) %% 1 = 0)", column, first),
 			[]any{ArrayOf(texts)}
