@@ -186,3 +186,55 @@ func TestPollerIsSafeForConcurrentUse(t *testing.T) {
 	require.NoError(t, p.Close())
 	assert.Positive(t, served.Load())
 }
+
+// idlePush watches nothing.
+type idlePush struct{}
+
+func (idlePush) Watch([]string)   {}
+func (idlePush) Unwatch([]string) {}
+
+func TestAReadThatWasOvertakenIsNotSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		meta := func(state celeryresults.State) *celeryresults.TaskMeta {
+			return &celeryresults.TaskMeta{TaskID: "a", State: state}
+		}
+		answer := make(chan *celeryresults.TaskMeta) // of the reads, one by one
+		reads := 0
+		p := celeryresults.NewPoller(func(ctx context.Context, _ []string) ([]*celeryresults.TaskMeta, error) {
+			reads++
+			select {
+			case meta := <-answer:
+				return []*celeryresults.TaskMeta{meta}, nil
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		})
+		p.SetPush(idlePush{})
+		var seen []celeryresults.State
+		ended := make(chan error)
+		go func() {
+			_, err := p.Await(t.Context(), "a", func(m *celeryresults.TaskMeta) bool {
+				seen = append(seen, m.State)
+				return m.State.Ready()
+			})
+			ended <- err
+		}()
+		answer <- meta(celeryresults.Pending)
+		p.Live("a")
+		synctest.Wait() // a read is under way, and has seen the table as it was
+		p.Deliver(meta("PROGRESS"))
+		answer <- meta(celeryresults.Started)
+		synctest.Wait()
+		assert.Equal(t, []celeryresults.State{celeryresults.Pending, "PROGRESS"}, seen, "STARTED was before PROGRESS")
+		p.Changed("a")
+		answer <- meta(celeryresults.Retry) // a later read counts
+		synctest.Wait()
+		p.Changed("a")
+		synctest.Wait()
+		p.Deliver(meta("PROGRESS"))
+		answer <- meta(celeryresults.Success) // and so does the end, whenever it was read
+		require.NoError(t, <-ended)
+		assert.Equal(t, []celeryresults.State{celeryresults.Pending, "PROGRESS", celeryresults.Retry, "PROGRESS", celeryresults.Success}, seen)
+		require.NoError(t, p.Close())
+	})
+}

@@ -33,8 +33,9 @@ const (
 // default, which each field's comment ends with.
 type Settings struct {
 	// ResultBackend (result_backend) is the default backend: a URL as Celery
-	// takes it, django-cache, django-db, a name of ResultBackends, or disabled.
-	// Default: none, which is disabled, as in Celery.
+	// takes it, redis (of which Redis says where it is), django-cache, django-db, a
+	// name of ResultBackends, or disabled. Default: none, which is disabled, as in
+	// Celery.
 	ResultBackend string
 
 	// CacheBackend (cache_backend) is the entry of Caches that django-cache

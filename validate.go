@@ -264,14 +264,14 @@ func (s *Settings) validateBackend(setting string, b *Settings) error {
 		}
 	}
 	switch {
-	case backend == "" || backend == "disabled" || strings.Contains(backend, "://"):
+	case backend == "" || backend == "disabled" || backend == "redis" || strings.Contains(backend, "://"):
 		return nil
 	case backend == "django-cache" || backend == "cache":
 		return b.validateCacheBackend(backend)
 	case backend == "django-db":
 		return s.validateDatabaseOf(setting, "CELERY_RESULT_DATABASE", cmp.Or(b.DjangoDB.Database, DefaultDatabase))
 	}
-	return wrong(setting, "unknown backend %q; use a URL, one of %s, or a name of CELERY_RESULT_BACKENDS (%s)",
+	return wrong(setting, "unknown backend %q; use a URL, redis, one of %s, or a name of CELERY_RESULT_BACKENDS (%s)",
 		backend, strings.Join(backendAliases, ", "), names(s.ResultBackends))
 }
 

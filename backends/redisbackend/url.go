@@ -46,10 +46,14 @@ const forever = 24 * time.Hour
 // or a piece of either.
 func parse(s celeryresults.Settings) (target, error) {
 	scheme, rest, ok := strings.Cut(s.ResultBackend, "://")
-	if !ok {
+	if !ok && scheme != "redis" { // of whom Settings.Redis says the rest
+
 		return target{}, errors.New("want a URL, such as redis://localhost:6379/0")
 	}
 	t := target{config: baseConfig(s.Redis)}
+	if !ok { // a URL without a database means 0
+		t.config.Options.DB = s.Redis.DB
+	}
 	var err error
 	switch scheme {
 	case "redis":

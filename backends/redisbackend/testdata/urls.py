@@ -32,6 +32,7 @@ CASES = [
     ("settings fill what is missing", "redis://", {
         "redis_host": "r.example", "redis_port": 6380, "redis_db": 5, "redis_username": "u", "redis_password": "p",
         "redis_socket_timeout": 7.0, "redis_socket_connect_timeout": 3.0, "redis_max_connections": 11}),
+    ("the bare alias", "redis", {"redis_host": "r.example", "redis_port": 6380, "redis_db": 5, "redis_password": "p"}),
     ("the URL goes before settings", "redis://a:b@results.example:1234/2", {
         "redis_host": "r.example", "redis_port": 6380, "redis_db": 5, "redis_username": "u", "redis_password": "p"}),
     ("the query goes before all", "redis://results.example/2?socket_timeout=9", {"redis_socket_timeout": 7.0}),
