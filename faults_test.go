@@ -1329,13 +1329,13 @@ func TestLockedSQLiteFiles(t *testing.T) {
 		for i := range results / 2 { // alone, with limits that end anywhere
 			told[i] = leftOnTime(t, b, resultOf(id(i), i), time.Duration(100+7*i)*time.Millisecond)
 		}
+		store := leave(t, b, resultOf(id(results-1), results-1))
+		until(t, "the store is under way", func() bool { return storesUnderWay() == 1 })
 		var storing sync.WaitGroup
-		for i := results / 2; i < results-1; i++ { // together
+		for i := results / 2; i < results-1; i++ { // together, behind the one under way
 			storing.Go(func() { told[i] = leftOnTime(t, b, resultOf(id(i), i), 100*time.Millisecond) })
 		}
 		storing.Wait()
-		store := leave(t, b, resultOf(id(results-1), results-1))
-		until(t, "the store is under way", func() bool { return storesUnderWay() == 1 })
 		told[results-1] = store.end(t)
 		release()
 		require.NoError(t, storeWithin(t, plenty, b, resultOf(id(results), 0)))
