@@ -259,6 +259,10 @@ var (
 	// ErrUnknownGroup is returned by RestoreGroup.
 	ErrUnknownGroup = errors.New("celeryresults: unknown group")
 
+	// ErrUnknownChord is returned for a chord counter that is not there: it never
+	// was, or its chord has been completed.
+	ErrUnknownChord = errors.New("celeryresults: unknown chord counter")
+
 	// ErrUnknownBackend is returned for a backend name that is not configured.
 	ErrUnknownBackend = errors.New("celeryresults: unknown backend")
 

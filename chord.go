@@ -52,3 +52,14 @@ type Chorder interface {
 	// results. An unknown chord is no error.
 	DeleteChord(ctx context.Context, chordID string) error
 }
+
+// ChordCount is what is left of a chord of Celery's that is counted, by workers of
+// Python and of Go alike.
+type ChordCount struct {
+	// Left is how many members have yet to end. At 0 the counter is gone, and
+	// whoever sees that runs the body.
+	Left int
+
+	// Group has the members in their order.
+	Group ResultTuple
+}

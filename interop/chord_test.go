@@ -94,7 +94,7 @@ func (c *chord) endsInGo(t *testing.T) {
 	assert.Equal(t, c.tasks, members)
 	assert.Empty(t, c.left(t))
 	_, err = c.counter().CountChordPart(t.Context(), c.id)
-	assert.ErrorIs(t, err, dbbackend.ErrUnknownChord)
+	assert.ErrorIs(t, err, celeryresults.ErrUnknownChord)
 }
 
 func (c *chord) endsInPython(t *testing.T) {

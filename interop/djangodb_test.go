@@ -7,6 +7,7 @@ package interop_test
 import (
 	"database/sql"
 	"encoding/json"
+	"flag"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -28,6 +29,12 @@ import (
 func TestMain(m *testing.M) {
 	if err := mysql.SetLogger(&mysql.NopLogger{}); err != nil {
 		panic(err)
+	}
+	flag.Parse()
+	if few := flag.Lookup("test.parallel"); few.Value.String() == few.DefValue { // they wait for Python, not for processors
+		if err := flag.Set("test.parallel", "6"); err != nil {
+			panic(err)
+		}
 	}
 	testserver.Main(m)
 }
@@ -110,7 +117,7 @@ func (p *pair) meta(t *testing.T, id string) *celeryresults.TaskMeta {
 
 // onEach runs a test on each database with each kind of tables.
 func onEach(t *testing.T, test func(t *testing.T, p *pair)) {
-	needPython(t)
+	needPython(t, "requirements.txt")
 	for _, engine := range engines {
 		for _, made := range tables {
 			t.Run(engine.name+", tables made by "+made.name, func(t *testing.T) {
@@ -164,7 +171,7 @@ func TestDjangoDB(t *testing.T) {
 
 // TestDjangoDBPickled shares tables whose results are pickled.
 func TestDjangoDBPickled(t *testing.T) {
-	needPython(t)
+	needPython(t, "requirements.txt")
 	settings := celeryresults.Settings{ResultSerializer: "pickle", AcceptContent: []string{"json", "pickle"}}
 	exact := slices.Concat(slices.DeleteFunc(slices.Clone(values), func(v value) bool { return v.reads != "" }), pickled)
 	for _, engine := range engines {
@@ -209,7 +216,7 @@ func (t table) has(kind string, columns []string) bool {
 // those that Migrate makes for a Django project. These may have more, but
 // nothing that an INSERT of Django's must fill.
 func TestMigrateMakesDjangosTables(t *testing.T) {
-	needPython(t)
+	needPython(t, "requirements.txt")
 	for _, engine := range engines {
 		t.Run(engine.name, func(t *testing.T) {
 			t.Parallel()

@@ -27,12 +27,17 @@ const (
 	answerTimeout  = time.Minute
 )
 
-// interpreter returns the python that has Celery and Django, which it installs
-// on the first call.
-var interpreter = sync.OnceValues(func() (string, error) {
+// interpreters are the pythons that have Celery and Django, by what they are made
+// from. Each is installed on its first call.
+var interpreters = map[string]func() (string, error){
+	"requirements.txt":       sync.OnceValues(func() (string, error) { return install("requirements.txt") }),
+	"requirements-older.txt": sync.OnceValues(func() (string, error) { return install("requirements-older.txt") }),
+}
+
+func install(requirements string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), installTimeout)
 	defer cancel()
-	command := exec.CommandContext(ctx, "sh", filepath.Join("..", "scripts", "interop-venv.sh"))
+	command := exec.CommandContext(ctx, "sh", filepath.Join("..", "scripts", "interop-venv.sh"), requirements)
 	var problem bytes.Buffer
 	command.Stderr = &problem
 	path, err := command.Output()
@@ -40,13 +45,13 @@ var interpreter = sync.OnceValues(func() (string, error) {
 		return "", fmt.Errorf("%w: %s", err, bytes.TrimSpace(problem.Bytes()))
 	}
 	return strings.TrimSpace(string(path)), nil
-})
+}
 
-// needPython returns the interpreter. Without one it skips the test, or fails
+// needPython returns the interpreter of a file of requirements. Without one it skips the test, or fails
 // it when CELERYRESULTS_TEST_REQUIRE has python.
-func needPython(t *testing.T) string {
+func needPython(t *testing.T, requirements string) string {
 	t.Helper()
-	path, err := interpreter()
+	path, err := interpreters[requirements]()
 	switch {
 	case err == nil:
 		return path
@@ -75,7 +80,13 @@ type arguments map[string]any
 // ends with the test.
 func startProject(t *testing.T, database string, environment ...string) *project {
 	t.Helper()
-	command := exec.Command(needPython(t), "serve.py")
+	return startWith(t, needPython(t, "requirements.txt"), database, environment...)
+}
+
+// startWith is startProject with another interpreter.
+func startWith(t *testing.T, python, database string, environment ...string) *project {
+	t.Helper()
+	command := exec.Command(python, "serve.py")
 	command.Dir = "django"
 	command.Env = append(os.Environ(), "DATABASE_URL="+database, "PYTHONDONTWRITEBYTECODE=1")
 	command.Env = append(command.Env, environment...)
@@ -178,7 +189,7 @@ type reading struct {
 	Args      any
 	Kwargs    any
 	Worker    *string
-	DateDone  *time.Time `json:"date_done"`
+	DateDone  any `json:"date_done"`
 	Retries   any
 	Queue     *string
 	Meta      map[string]any // the whole metadata

@@ -2,9 +2,10 @@
 # Makes the virtual environment in which the interoperability tests run Python,
 # and prints the path of its python; all else goes to standard error.
 #
-#   sh scripts/interop-venv.sh [folder]
+#   sh scripts/interop-venv.sh [requirements [folder]]
 #
-# The folder holds what interop/requirements.txt pins. Without one, it lies in
+# The folder holds what a file of interop/ pins, such as requirements-older.txt, or
+# requirements.txt if none is named. Without a folder, it lies in
 # the user's cache under a name made from the requirements and the Python, so a
 # second run costs nothing. Several runs at once are safe. PYTHON names the
 # python to use, python3 if it is not set. On Debian and its relatives root has
@@ -12,7 +13,7 @@
 # missing and exits with 1.
 set -eu
 
-requirements=$(dirname "$0")/../interop/requirements.txt
+requirements=$(dirname "$0")/../interop/${1:-requirements.txt}
 python=${PYTHON:-python3}
 
 give_up() {
@@ -64,8 +65,8 @@ build() {
 
 usable || install_python
 hash=$(hash_of)
-if [ $# -gt 0 ]; then
-	folder=$1
+if [ $# -gt 1 ]; then
+	folder=$2
 else
 	cache=${XDG_CACHE_HOME:-${HOME:?interop-venv: needs HOME, XDG_CACHE_HOME or a folder as argument}/.cache}
 	folder=$cache/celeryresults/interop-$hash

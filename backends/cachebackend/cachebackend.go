@@ -33,6 +33,7 @@ type CacheBackend struct {
 	gone      *keyvalue.Tombstones
 	poller    *celeryresults.Poller
 	gets      *merge.Group[string, *cache.Item] // nil where merging gains nothing
+	counts    bool                              // chords, as Celery's own backend does
 }
 
 var (
@@ -89,7 +90,7 @@ func NewCelery(store cache.Store, s celeryresults.Settings) (*CacheBackend, erro
 	if err := accept.Check(codec); err != nil {
 		return nil, fmt.Errorf("cachebackend: %w", err)
 	}
-	b.documents.Codec, b.format = codec, cache.Text
+	b.documents.Codec, b.format, b.counts = codec, cache.Text, true
 	if codec.ContentEncoding() == "binary" {
 		b.format = cache.Bytes
 	}

@@ -329,20 +329,6 @@ func (b *DatabaseBackend) dropChord(ctx context.Context, chordID, token string) 
 	})
 }
 
-// ChordCount is what is left of a chord that Python's workers count, too.
-type ChordCount struct {
-	// Left is how many members have yet to end. At 0 the counter is gone, and
-	// whoever sees that runs the body.
-	Left int
-
-	// Group has the members in their order.
-	Group celeryresults.ResultTuple
-}
-
-// ErrUnknownChord is returned for a chord counter that is not there: it never
-// was, or its chord has been completed.
-var ErrUnknownChord = errors.New("dbbackend: unknown chord counter")
-
 // StartChordCounter makes the counter of a chord as django-celery-results does
 // (DatabaseBackend.apply_chord), for members that run in Python or in Go. Its
 // rule is Python's: every part that is reported counts, also a second time. A
@@ -371,30 +357,30 @@ func (b *DatabaseBackend) StartChordCounter(ctx context.Context, group celeryres
 // lost when the process dies between counting and running it. When the connection
 // breaks during the commit it is not known whether the part counted, and nothing is
 // repeated.
-func (b *DatabaseBackend) CountChordPart(ctx context.Context, groupID string) (ChordCount, error) {
+func (b *DatabaseBackend) CountChordPart(ctx context.Context, groupID string) (celeryresults.ChordCount, error) {
 	if err := b.checkGroup(ctx, groupID); err != nil {
-		return ChordCount{}, err
+		return celeryresults.ChordCount{}, err
 	}
-	var count ChordCount
+	var count celeryresults.ChordCount
 	err := b.retryOnce(ctx, func(tx *sqldialect.Tx) (err error) {
 		count, err = b.countPart(ctx, tx, groupID)
 		return err
 	})
 	if errors.Is(err, sql.ErrNoRows) {
-		return ChordCount{}, fmt.Errorf("%w %q", ErrUnknownChord, groupID)
+		return celeryresults.ChordCount{}, fmt.Errorf("%w %q", celeryresults.ErrUnknownChord, groupID)
 	}
 	if err != nil {
-		return ChordCount{}, fmt.Errorf("dbbackend: count chord part: %w", err)
+		return celeryresults.ChordCount{}, fmt.Errorf("dbbackend: count chord part: %w", err)
 	}
 	return count, nil
 }
 
-func (b *DatabaseBackend) countPart(ctx context.Context, tx *sqldialect.Tx, groupID string) (ChordCount, error) {
+func (b *DatabaseBackend) countPart(ctx context.Context, tx *sqldialect.Tx, groupID string) (celeryresults.ChordCount, error) {
 	same, lock := b.dialect.SameKey("group_id", "$1"), " FOR UPDATE"
 	if b.dialect == sqldialect.SQLite { // the transaction has the whole file
 		lock = ""
 	}
-	count, found := ChordCount{Group: celeryresults.ResultTuple{ID: groupID}}, false
+	count, found := celeryresults.ChordCount{Group: celeryresults.ResultTuple{ID: groupID}}, false
 	var members []byte
 	err := tx.Rows(ctx, b.dialect.Rebind(`SELECT count, sub_tasks FROM `+counter+` WHERE `+same+lock), []any{groupID}, func(scan func(...any) error) error {
 		found = true

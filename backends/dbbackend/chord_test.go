@@ -390,7 +390,7 @@ func TestChordCountersAreThoseOfDjango(t *testing.T) {
 		})
 		assert.EqualValues(t, 1, last.Load())
 		_, err := backend.CountChordPart(t.Context(), "group")
-		require.ErrorIs(t, err, dbbackend.ErrUnknownChord)
+		require.ErrorIs(t, err, celeryresults.ErrUnknownChord)
 		assert.Zero(t, b.count(t, `SELECT COUNT(*) FROM `+resultschema.ChordCounterTable))
 	})
 }

@@ -61,7 +61,7 @@ var statuses = []struct {
 }{
 	{celeryresults.ErrRefused, statusRefused},
 	{celeryresults.ErrUnknownGroup, statusUnknown},
-	{dbbackend.ErrUnknownChord, statusUnknown},
+	{celeryresults.ErrUnknownChord, statusUnknown},
 	{dbbackend.ErrNoTable, statusUsage},
 	{celeryresults.ErrSettings, statusUsage},
 	{celeryresults.ErrUnknownBackend, statusUsage},

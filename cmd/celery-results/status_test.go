@@ -35,7 +35,7 @@ func TestEveryErrorHasItsStatus(t *testing.T) {
 		"an id that can't be a key":   {fmt.Errorf("dbbackend: task id %w: %w", errors.New("is long"), celeryresults.ErrBadID), statusUsage},
 		"a record that stands":        {&celeryresults.RefusedError{TaskID: "a"}, statusRefused},
 		"a group that is not there":   {celeryresults.ErrUnknownGroup, statusUnknown},
-		"a chord that is not there":   {fmt.Errorf("%w %q", dbbackend.ErrUnknownChord, "a"), statusUnknown},
+		"a chord that is not there":   {fmt.Errorf("%w %q", celeryresults.ErrUnknownChord, "a"), statusUnknown},
 		"a backend without groups":    {errors.ErrUnsupported, statusUsage},
 		"a record that is none":       {&celeryresults.UnreadableError{ID: "a", Err: errors.New("status")}, statusFailed},
 		"an interrupt by the program": {context.Canceled, statusFailed},

@@ -13,6 +13,7 @@ import (
 const (
 	taskPrefix  = "celery-task-meta-"
 	groupPrefix = "celery-taskset-meta-"
+	chordPrefix = "chord-unlock-"
 )
 
 // Keys names the keys of one backend.
@@ -28,6 +29,9 @@ func (k Keys) Task(id string) (string, error) { return k.key(taskPrefix, id) }
 
 // Group returns the key of a group, or ErrNoTaskID.
 func (k Keys) Group(id string) (string, error) { return k.key(groupPrefix, id) }
+
+// Chord returns the key of the counter of a group's chord, or ErrNoTaskID.
+func (k Keys) Chord(id string) (string, error) { return k.key(chordPrefix, id) }
 
 func (k Keys) key(prefix, id string) (string, error) {
 	if id == "" {

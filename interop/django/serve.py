@@ -6,12 +6,15 @@ output: one line for each, {"answer": …} or {"error": {"type", "text",
 written as Python: "(1, 'two', Decimal('3.50'))". shop/settings.py says how to
 choose the database.
 """
+import atexit
+import contextlib
 import datetime
 import decimal
 import html
 import json
 import os
 import sys
+import threading
 import traceback as tracebacks
 import uuid
 
@@ -21,11 +24,14 @@ from shop.celery import app
 django.setup()
 app.loader.import_default_modules()
 
+from celery import chord  # noqa: E402
 from celery.app.task import Context  # noqa: E402
 from celery.app.trace import trace_task  # noqa: E402
+from celery.contrib.testing.worker import start_worker  # noqa: E402
 from celery.exceptions import TaskRevokedError  # noqa: E402
 from celery.result import AsyncResult, GroupResult, result_from_tuple  # noqa: E402
 from celery.utils.saferepr import saferepr  # noqa: E402
+from celery.worker import state as worker_state  # noqa: E402
 from django.contrib.auth import get_user_model  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.db import connection  # noqa: E402
@@ -37,6 +43,7 @@ from django.utils import timezone  # noqa: E402
 from django_celery_results.models import ChordCounter, TaskResult  # noqa: E402
 from django_celery_results.models import GroupResult as GroupRow  # noqa: E402
 from plain import plain  # noqa: E402
+from shop import tasks as shop_tasks  # noqa: E402
 from shop.errors import QuotaExceeded  # noqa: E402
 
 NAMES = {
@@ -69,6 +76,12 @@ def value_of(text):
 def migrate(label=None):
     """Runs Django's migrations, of one application or of all."""
     call_command("migrate", *([label] if label else []), verbosity=0, interactive=False)
+
+
+@command
+def createcachetable():
+    """Makes the tables of the caches that have one."""
+    call_command("createcachetable", verbosity=0)
 
 
 @command
@@ -204,6 +217,56 @@ def work(message):
     return request["id"]
 
 
+# A worker, and those who wait
+
+waiting = {}
+
+
+@command
+def worker():
+    """Starts a worker, which ends with this program."""
+    running = contextlib.ExitStack()
+    running.enter_context(start_worker(app, pool="solo", loglevel="critical", perform_ping_check=False))
+    atexit.register(running.close)
+
+
+@command
+def send(id, task, args="()", kwargs="{}", revoked=False):
+    """Sends the task to the worker, which finds it revoked if that is said."""
+    if revoked:
+        worker_state.revoked.add(id)
+    app.send_task(task, value_of(args), value_of(kwargs), task_id=id)
+
+
+@command
+def release():
+    """Lets the tasks go on that hold."""
+    shop_tasks.released.set()
+
+
+@command
+def expect(id, seconds=30):
+    """Begins to wait for the result, as a program does that calls get."""
+    def wait():
+        try:
+            answer["canon"] = plain(AsyncResult(id, app=app).get(timeout=seconds))
+        except Exception as exc:
+            answer["raised"] = [type(exc).__qualname__, plain(exc.args)]
+
+    answer = {}
+    thread = threading.Thread(target=wait, daemon=True)
+    waiting[id] = thread, answer
+    thread.start()
+
+
+@command
+def expected(id):
+    """Returns what expect has waited for."""
+    thread, answer = waiting.pop(id)
+    thread.join()
+    return answer
+
+
 @command
 def forget(id):
     AsyncResult(id, app=app).forget()
@@ -286,6 +349,57 @@ def chord_part(id, task):
     request = Context({"id": task, "group": id, "chord": app.signature("shop.tasks.total")})
     app.backend.on_chord_part_return(request, "SUCCESS", None)
     return [[message.headers["task"], plain(message.decode()[0])] for message in sent()]
+
+
+@command
+def send_chord(members, body_id):
+    """Sends a chord of [task, arguments, id, queue] and returns its group's id."""
+    header = [
+        app.signature(task, args=tuple(args)).set(task_id=id, queue=queue)
+        for task, args, id, queue in members
+    ]
+    body = app.signature("shop.tasks.total").set(task_id=body_id)
+    return chord(header, app=app)(body).parent.id
+
+
+@command
+def take(queue):
+    """Takes one message out of a queue, for a worker that is not Python's."""
+    with app.connection_for_read() as link:
+        bound = app.amqp.queues[queue](link.default_channel)
+        bound.declare()
+        message = bound.get(no_ack=True)
+        args, _, embed = message.decode()
+        headers = message.headers
+        return {
+            "id": headers["id"], "args": args, "group": headers["group"],
+            "index": headers.get("group_index"), "chord": embed["chord"],
+        }
+
+
+@command
+def serve_later():
+    """Hands what lies in the queue "later" to the worker."""
+    with app.connection_for_write() as link:
+        bound = app.amqp.queues["later"](link.default_channel)
+        bound.declare()
+        producer = app.amqp.Producer(link)
+        while message := bound.get(no_ack=True):
+            properties = {
+                name: message.properties[name]
+                for name in ("correlation_id", "reply_to") if name in message.properties
+            }
+            producer.publish(
+                message.body, routing_key="celery", headers=message.headers,
+                content_type=message.content_type, content_encoding=message.content_encoding,
+                serializer=None, **properties,
+            )
+
+
+@command
+def send_body(body, results):
+    """Sends the body of a chord."""
+    app.signature(body).apply_async((results,))
 
 
 def reply_to(line):

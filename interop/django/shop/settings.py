@@ -2,10 +2,13 @@
 
 DATABASE_URL       sqlite:////absolute/path, postgres://… or mysql://…
 RESULT_SERIALIZER  Celery's result_serializer, json if not set
+SETTINGS           a JSON object of settings that count instead of those here
 """
+import json
 import os
 import urllib.parse
 
+import django
 import pymysql
 
 pymysql.install_as_MySQLdb()
@@ -24,9 +27,9 @@ def database(text):
         # Without IMMEDIATE, SQLite ends a transaction that reads before it writes,
         # as that of a chord's counter, when another process writes meanwhile.
         return {
-            "ENGINE": ENGINES[url.scheme],
+            "ENGINE": ENGINES[url.scheme] if django.VERSION >= (5, 1) else "shop.immediate",
             "NAME": urllib.parse.unquote(url.path[1:]),
-            "OPTIONS": {"transaction_mode": "IMMEDIATE"},
+            "OPTIONS": {"transaction_mode": "IMMEDIATE"} if django.VERSION >= (5, 1) else {},
         }
     return {
         "ENGINE": ENGINES[url.scheme],
@@ -74,9 +77,12 @@ TEMPLATES = [{
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 CELERY_BROKER_URL = "memory://"
+CELERY_BROKER_TRANSPORT_OPTIONS = {"polling_interval": 0.01}
 CELERY_RESULT_BACKEND = "django-db"
 CELERY_RESULT_EXTENDED = True
 CELERY_RESULT_SERIALIZER = os.environ.get("RESULT_SERIALIZER", "json")
 CELERY_ACCEPT_CONTENT = ["json", "pickle"]
 CELERY_TASK_TRACK_STARTED = True
 CELERY_TIMEZONE = TIME_ZONE
+
+globals().update(json.loads(os.environ.get("SETTINGS", "{}")))

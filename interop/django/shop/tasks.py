@@ -1,8 +1,19 @@
 """Tasks as a project has them: one for each way to end."""
+import threading
+
 from celery import shared_task
 from celery.exceptions import Ignore
 
 from .errors import QuotaExceeded
+
+
+released = threading.Event()  # what hold waits for, in the worker's own process
+
+
+@shared_task
+def hold():
+    released.wait(30)
+    return "released"
 
 
 @shared_task
