@@ -110,13 +110,14 @@ type TaskMeta struct {
 	// stamps, and what other writers or the caller added.
 	Extra []Extra
 
-	// Row is set in what was read from a table of django-celery-results, and
-	// says what only that has. When a meta is stored, Row.Args and Row.Kwargs are
+	// Row is set in what was read from a table, of django-celery-results or Celery's
+	// own, and says what only that has. When a meta is stored, Row.Args and Row.Kwargs are
 	// what people are shown of the arguments; see Request.ArgsRepr.
 	Row *Row
 }
 
-// Row is what a row of django-celery-results' table has beside a TaskMeta.
+// Row is what a row of a table has beside a TaskMeta: all of it in
+// django-celery-results' table, and Updated alone in Celery's own.
 type Row struct {
 	// ID is the row's primary key.
 	ID int64
@@ -262,6 +263,10 @@ var (
 	// ErrUnknownChord is returned for a chord counter that is not there: it never
 	// was, or its chord has been completed.
 	ErrUnknownChord = errors.New("celeryresults: unknown chord counter")
+
+	// ErrNoTable is returned by every operation of a backend in a database while its
+	// tables are not there.
+	ErrNoTable = errors.New("celeryresults: no table")
 
 	// ErrUnknownBackend is returned for a backend name that is not configured.
 	ErrUnknownBackend = errors.New("celeryresults: unknown backend")

@@ -2,6 +2,7 @@ package celeryresults_test
 
 import (
 	"errors"
+	"fmt"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -20,6 +21,7 @@ import (
 	"github.com/celeryresults/celeryresults/backends/backendtest"
 	"github.com/celeryresults/celeryresults/backends/dbbackend"
 	"github.com/celeryresults/celeryresults/backends/redisbackend"
+	"github.com/celeryresults/celeryresults/backends/sqlalchemybackend"
 	"github.com/celeryresults/celeryresults/cache"
 	"github.com/celeryresults/celeryresults/cache/dbcache"
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
@@ -123,6 +125,42 @@ func testTables(t *testing.T, d cache.Database) {
 	require.NoError(t, errors.Join(err, db.Close()))
 	s := celeryresults.Settings{ResultBackend: "django-db", Databases: map[string]cache.Database{"default": d}}
 	backendtest.Run(t, backendtest.Harness{Open: opener(s), ShortestExpiry: 50 * time.Millisecond})
+}
+
+// Celery's own tables, as the backend makes them, and as Celery 5.7 extends them.
+
+func TestSQLiteOfSQLAlchemy(t *testing.T) {
+	testSQLAlchemy(t, "json", func(t *testing.T) string { return "sqlite:///" + filepath.Join(t.TempDir(), "celery.sqlite3") })
+}
+
+func TestPostgreSQLOfSQLAlchemy(t *testing.T) {
+	for _, serializer := range []string{"json", "pickle", "yaml", "msgpack"} {
+		t.Run(serializer, func(t *testing.T) {
+			testSQLAlchemy(t, serializer, func(t *testing.T) string { return testserver.Postgres(t) })
+		})
+	}
+}
+
+func TestMySQLOfSQLAlchemy(t *testing.T) {
+	testSQLAlchemy(t, "json", func(t *testing.T) string { return testserver.MySQL(t) })
+}
+
+func testSQLAlchemy(t *testing.T, serializer string, fresh func(t *testing.T) string) {
+	for _, alter := range []bool{false, true} {
+		t.Run(fmt.Sprintf("altered %v", alter), func(t *testing.T) {
+			s := celeryresults.Settings{ResultBackend: "db+" + fresh(t), ResultSerializer: serializer, ResultAcceptContent: []string{serializer}}
+			if alter {
+				db, err := sqlalchemybackend.OpenDatabase(s)
+				require.NoError(t, err)
+				_, err = sqlalchemybackend.Migrate(t.Context(), db, s, sqlalchemybackend.MigrateOptions{Alter: true})
+				require.NoError(t, errors.Join(err, db.Close()))
+			}
+			backendtest.Run(t, backendtest.Harness{
+				Open: opener(s), ShortestExpiry: 50 * time.Millisecond, RaceIDs: 2500,
+				PlainValues: alter && (serializer == "yaml" || serializer == "msgpack"), // else results are pickles
+			})
+		})
+	}
 }
 
 // Celery's own cache backend.

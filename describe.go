@@ -80,6 +80,8 @@ func (s *Settings) describe(name string) Description {
 		s.describeCeleryCache(&d, rest)
 	case backend == "django-db":
 		s.describeDjangoDB(&d, rest)
+	case backend == "db" || s.ResultBackend == "database":
+		s.describeDatabase(&d, cmp.Or(rest, s.Database.URL))
 	case redisScheme.MatchString(s.ResultBackend):
 		s.describeRedis(&d)
 	default:
@@ -140,6 +142,17 @@ func (s *Settings) describeDjangoDB(d *Description, url string) {
 		d.Expires += fmt.Sprintf(", %s %s", state, describeExpiry(s.ExpiresIn(state)))
 	}
 	d.Expires += ", unfinished " + describeExpiry(s.ExpiresIn(""))
+}
+
+// describeDatabase describes Celery's own tables.
+func (s *Settings) describeDatabase(d *Description, url string) {
+	table := cmp.Or(s.Database.TableNames["task"], "celery_taskmeta")
+	if schema := s.Database.TableSchemas["task"]; schema != "" {
+		table = schema + "." + table
+	}
+	d.Store = "table " + table + " in " + MaskURL(strings.TrimPrefix(url, "db+"))
+	d.Key = "task_id = <task_id>"
+	d.Compatible = "Celery's own database backend (SQLAlchemy)"
 }
 
 func describeExpiry(d time.Duration) string {

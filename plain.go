@@ -22,7 +22,7 @@ func (m *TaskMeta) Plain() (python.Dict, error) {
 	p.add("traceback", textOrNone(m.Traceback))
 	p.add("children", tuples(m.Children))
 	p.add("date_done", timeOrNone(m.dateDone()))
-	if m.Row != nil {
+	if m.Row != nil && m.Row.ID != 0 {
 		p.addRow(m)
 	} else if m.Extended {
 		p.addExtended(m)

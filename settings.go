@@ -131,7 +131,7 @@ type Settings struct {
 	// Redis is redis_*, which fills what a redis URL leaves out.
 	Redis RedisSettings
 
-	// Database is database_*, kept for Celery's SQLAlchemy backend.
+	// Database is database_*, of Celery's SQLAlchemy backend.
 	Database DatabaseSettings
 
 	// TaskIDMaxLength (DJANGO_CELERY_RESULTS_TASK_ID_MAX_LENGTH) is the width
@@ -282,12 +282,12 @@ type RedisSettings struct {
 
 // DatabaseSettings are database_*: Celery's SQLAlchemy backend.
 type DatabaseSettings struct {
-	URL                 string            // Default: none
+	URL                 string            // of the backend named database. Default: none
 	EngineOptions       map[string]any    // kept, with no effect
 	ShortLivedSessions  bool              // kept, with no effect
 	TableNames          map[string]string // keys task and group. Default: Celery's
 	TableSchemas        map[string]string // keys task and group. Default: none
-	CreateTablesAtSetup *bool             // Default: nil, which is true
+	CreateTablesAtSetup *bool             // make missing tables when they are first used. Default: nil, which is true
 }
 
 // ErrSettings is what every error about settings is.
@@ -420,6 +420,8 @@ var classPaths = map[string]string{
 	"django_celery_results.backends.database.DatabaseBackend": "django-db",
 	"django_celery_results.backends:DatabaseBackend":          "django-db",
 	"django_celery_results.backends.database:DatabaseBackend": "django-db",
+	"celery.backends.database:DatabaseBackend":                "database",
+	"celery.backends.database.DatabaseBackend":                "database",
 }
 
 // over lays the entry over the application's settings.

@@ -248,7 +248,7 @@ func (s *Settings) sameExpiry(o *Settings) bool {
 }
 
 // backendAliases are the backends that are no URLs.
-var backendAliases = []string{"django-cache", "django-db", "cache", "disabled", DefaultBackend}
+var backendAliases = []string{"django-cache", "django-db", "database", "cache", "disabled", DefaultBackend}
 
 func (s *Settings) validateBackend(setting string, b *Settings) error {
 	backend := b.ResultBackend
@@ -264,7 +264,9 @@ func (s *Settings) validateBackend(setting string, b *Settings) error {
 		}
 	}
 	switch {
-	case backend == "" || backend == "disabled" || backend == "redis" || strings.Contains(backend, "://"):
+	case backend == "database" && b.Database.URL == "":
+		return wrong(setting, "database needs CELERY_DATABASE_URL, such as postgresql://user:password@host/name; or use db+postgresql://…")
+	case backend == "" || backend == "disabled" || backend == "redis" || backend == "database" || strings.Contains(backend, "://"):
 		return nil
 	case backend == "django-cache" || backend == "cache":
 		return b.validateCacheBackend(backend)

@@ -12,6 +12,7 @@ import (
 	"github.com/celeryresults/celeryresults/backends/cachebackend"
 	"github.com/celeryresults/celeryresults/backends/dbbackend"
 	"github.com/celeryresults/celeryresults/backends/redisbackend"
+	"github.com/celeryresults/celeryresults/backends/sqlalchemybackend"
 	"github.com/celeryresults/celeryresults/cache"
 	"github.com/celeryresults/celeryresults/cache/caches"
 	"github.com/celeryresults/celeryresults/cache/locmem"
@@ -150,7 +151,7 @@ func open(s celeryresults.Settings, name string) (celeryresults.Backend, error) 
 	}
 	open, ok := openers[scheme]
 	if !ok {
-		return nil, fmt.Errorf("%w %q; supported are redis://, rediss://, redis+socket://, sentinel://, redis+cluster://, django-db, django-cache, cache+memcached://, cache+memory:// and disabled",
+		return nil, fmt.Errorf("%w %q; supported are redis://, rediss://, redis+socket://, sentinel://, redis+cluster://, db+postgresql://, db+mysql://, db+sqlite://, django-db, django-cache, cache+memcached://, cache+memory:// and disabled",
 			ErrUnsupported, celeryresults.MaskURL(s.ResultBackend))
 	}
 	b, err := open(s)
@@ -169,6 +170,8 @@ var openers = map[string]func(celeryresults.Settings) (celeryresults.Backend, er
 	"redis":        openRedis, // and redis+socket, redis+cluster
 	"rediss":       openRedis, // and rediss+cluster
 	"sentinel":     openRedis,
+	"db":           openSQLAlchemy,
+	"database":     openSQLAlchemy,
 }
 
 // openRedis opens Celery's own redis backend.
@@ -177,6 +180,12 @@ func openRedis(s celeryresults.Settings) (celeryresults.Backend, error) { return
 // openDjangoDB opens django-celery-results' tables: django-db with DATABASES, or
 // django-db+postgresql://user:password@host/name and the like.
 func openDjangoDB(s celeryresults.Settings) (celeryresults.Backend, error) { return dbbackend.Open(s) }
+
+// openSQLAlchemy opens Celery's own tables: db+postgresql://user:password@host/name and
+// the like, or database with database_url.
+func openSQLAlchemy(s celeryresults.Settings) (celeryresults.Backend, error) {
+	return sqlalchemybackend.Open(s)
+}
 
 func openDjangoCache(s celeryresults.Settings) (celeryresults.Backend, error) {
 	if strings.Contains(s.CacheBackend, "://") {

@@ -101,9 +101,6 @@ type Options struct {
 // defaultLease is the default of Options.ChordLease.
 const defaultLease = time.Minute
 
-// ErrNoTable is returned by every operation while the tables are not there.
-var ErrNoTable = errors.New("dbbackend: no table")
-
 // New returns a backend over an open database, which stays the caller's: Close
 // does not close it, and its pool is the caller's, too. Of the settings it uses
 // ResultExpires, ResultExtended, the serializers, the retry settings and

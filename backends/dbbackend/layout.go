@@ -83,7 +83,7 @@ func (b *DatabaseBackend) tables(ctx context.Context) (*layout, error) {
 func (b *DatabaseBackend) newLayout(tables resultschema.Tables) (*layout, error) {
 	found, ok := tables[resultschema.TaskTable]
 	if !ok {
-		return nil, fmt.Errorf("%w %s: make it with celery-results migrate, dbbackend.Migrate, or Django's migrations", ErrNoTable, resultschema.TaskTable)
+		return nil, fmt.Errorf("%w %s: make it with celery-results migrate, dbbackend.Migrate, or Django's migrations", celeryresults.ErrNoTable, resultschema.TaskTable)
 	}
 	l := &layout{
 		width: found.Columns, groupID: narrowest(tables),

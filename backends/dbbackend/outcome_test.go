@@ -70,14 +70,14 @@ func TestWithoutTablesNothingWorksAndTheErrorSaysWhy(t *testing.T) {
 	onEachEmpty(t, "empty", func(t *testing.T, b base) {
 		backend := b.open(t)
 		err := backend.StoreResult(t.Context(), done("id", 1))
-		require.ErrorIs(t, err, dbbackend.ErrNoTable)
+		require.ErrorIs(t, err, celeryresults.ErrNoTable)
 		assert.Equal(t, celeryresults.OutcomeNotStored, celeryresults.OutcomeOf(err))
 		_, err = backend.GetTaskMeta(t.Context(), "id")
-		require.ErrorIs(t, err, dbbackend.ErrNoTable)
+		require.ErrorIs(t, err, celeryresults.ErrNoTable)
 		_, err = backend.List(t.Context(), celeryresults.Query{})
-		require.ErrorIs(t, err, dbbackend.ErrNoTable)
+		require.ErrorIs(t, err, celeryresults.ErrNoTable)
 		_, err = backend.Cleanup(t.Context())
-		require.ErrorIs(t, err, dbbackend.ErrNoTable)
+		require.ErrorIs(t, err, celeryresults.ErrNoTable)
 		missing, err := backend.MissingColumns(t.Context())
 		require.NoError(t, err)
 		assert.Contains(t, missing, resultschema.GroupTable)
@@ -88,7 +88,7 @@ func TestWithoutTablesNothingWorksAndTheErrorSaysWhy(t *testing.T) {
 		require.NoError(t, err)
 		assert.Empty(t, missing)
 		b.exec(t, `DROP TABLE `+resultschema.TaskTable)
-		require.ErrorIs(t, backend.StoreResult(t.Context(), done("id", 1)), dbbackend.ErrNoTable)
+		require.ErrorIs(t, backend.StoreResult(t.Context(), done("id", 1)), celeryresults.ErrNoTable)
 	})
 }
 

@@ -11,7 +11,7 @@ import (
 
 // retry runs an operation, and runs it again while that helps: see internal/retry.
 // Applying it twice must do no harm. The error is the context's when that is over,
-// with the last failure beside it, and ErrClosed and ErrNoTable where these apply.
+// with the last failure beside it, and ErrClosed and celeryresults.ErrNoTable where these apply.
 func (b *DatabaseBackend) retry(ctx context.Context, operation func() error) error {
 	return b.retryWhile(ctx, retryable, operation)
 }
@@ -72,7 +72,7 @@ func (b *DatabaseBackend) explain(ctx context.Context, err error) error {
 	case over != nil:
 		return fmt.Errorf("%w: %w", over, err)
 	case sqldialect.Classify(err) == sqldialect.NoTable:
-		return fmt.Errorf("%w: make it with celery-results migrate, dbbackend.Migrate, or Django's migrations: %w", ErrNoTable, err)
+		return fmt.Errorf("%w: make it with celery-results migrate, dbbackend.Migrate, or Django's migrations: %w", celeryresults.ErrNoTable, err)
 	}
 	return err
 }

@@ -15,7 +15,6 @@ import (
 
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/backends"
-	"github.com/celeryresults/celeryresults/backends/dbbackend"
 	"github.com/celeryresults/celeryresults/python"
 )
 
@@ -114,7 +113,7 @@ func (f finding) remedy() string {
 	switch {
 	case len(f.missing) == 0:
 		return ""
-	case !errors.Is(f.err, dbbackend.ErrNoTable) && strings.Contains(strings.Join(f.missing, ""), "."):
+	case !errors.Is(f.err, celeryresults.ErrNoTable) && strings.Contains(strings.Join(f.missing, ""), "."):
 		return "celery-results migrate --alter"
 	}
 	return "celery-results migrate"

@@ -14,6 +14,7 @@ import (
 
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/backends/dbbackend"
+	"github.com/celeryresults/celeryresults/backends/sqlalchemybackend"
 	"github.com/celeryresults/celeryresults/cache"
 	"github.com/celeryresults/celeryresults/cache/dbcache"
 	"github.com/celeryresults/celeryresults/internal/resultschema"
@@ -22,14 +23,16 @@ import (
 )
 
 const migrateHelp = `Makes the tables in which django-db keeps results, in every database that a
-django-db backend of the settings uses, and prints what was done. --backend
-limits it to the database of one backend; --database names an entry of DATABASES
-instead, whether or not a backend uses it.
+django-db backend of the settings uses, and Celery's own tables for backends such
+as db+postgresql://, and prints what was done. --backend limits it to the database
+of one backend; --database names an entry of DATABASES instead, whether or not a
+backend uses it.
 
 Tables that Django's migrations made are adopted as they are: results are kept in
 them as Django keeps them. What they lack is printed as missing: results have no
 such field then, and some lists are slow. --alter adds it. On a large table that
-takes a while, and writers wait meanwhile.
+takes a while, and writers wait meanwhile. To Celery's own tables it adds what
+Celery 5.7 does: older releases can't read results that are stored after that.
 
 --django-migrations is for tables that are made here and a Django project that
 comes later: it enters the migrations of django-celery-results as done, which
@@ -109,6 +112,7 @@ func (c *cli) migrate(ctx context.Context, f migrateFlags) error {
 type target struct {
 	name     string // of the entry of DATABASES, or a URL without its password
 	database cache.Database
+	celerys  *celeryresults.Settings // of a backend with Celery's own tables; nil: django-celery-results'
 }
 
 // migrateTargets returns the named database, or those that the named backend or,
@@ -116,7 +120,7 @@ type target struct {
 func migrateTargets(s celeryresults.Settings, backend, database string) ([]target, error) {
 	if database != "" {
 		entry, err := databaseNamed(s, database)
-		return []target{{database, entry}}, err
+		return []target{{name: database, database: entry}}, err
 	}
 	names := append([]string{""}, slices.Sorted(maps.Keys(s.ResultBackends))...)
 	if backend != "" {
@@ -139,23 +143,26 @@ func migrateTargets(s celeryresults.Settings, backend, database string) ([]targe
 		}
 	}
 	if len(targets) == 0 {
-		return nil, withStatus(statusUsage, errors.New("migrate: no backend is django-db; --database names a database"))
+		return nil, withStatus(statusUsage, errors.New("migrate: no backend is django-db or of Celery's own tables (db+postgresql://); --database names a database"))
 	}
 	return targets, nil
 }
 
-// targetOf returns the database of a django-db backend, with a key to tell it
+// targetOf returns the database of a backend with tables, with a key to tell it
 // from others: the key of other backends is empty.
 func targetOf(s celeryresults.Settings) (t target, key string, err error) {
+	if url := sqlalchemybackend.URL(s); url != "" {
+		return target{celeryresults.MaskURL(url), cache.Database{URL: url}, &s}, fmt.Sprint("db+", url, s.Database.TableNames, s.Database.TableSchemas), nil
+	}
 	if url, ok := strings.CutPrefix(s.ResultBackend, "django-db+"); ok {
-		return target{celeryresults.MaskURL(url), cache.Database{URL: url}}, url, nil
+		return target{name: celeryresults.MaskURL(url), database: cache.Database{URL: url}}, url, nil
 	}
 	if s.ResultBackend != "django-db" {
 		return target{}, "", nil
 	}
 	name := databaseOf(s)
 	database, err := databaseNamed(s, name)
-	return target{name, database}, name, err
+	return target{name: name, database: database}, name, err
 }
 
 // databaseOf returns the entry of DATABASES that django-db uses.
@@ -177,6 +184,10 @@ func (t target) migrate(ctx context.Context, o dbbackend.MigrateOptions) (report
 		return report, withStatus(statusUsage, err)
 	}
 	defer db.Close()
+	if t.celerys != nil {
+		r, err := sqlalchemybackend.Migrate(ctx, db, *t.celerys, sqlalchemybackend.MigrateOptions{Alter: o.Alter, Engine: dialect.Name()})
+		return dbbackend.MigrateReport{Created: r.Created, Altered: r.Altered, Missing: r.Missing}, err
+	}
 	o.Engine = dialect.Name()
 	report, err = dbbackend.Migrate(ctx, db, o)
 	if errors.Is(err, resultschema.ErrTooNew) || errors.Is(err, resultschema.ErrIncomplete) {
@@ -188,8 +199,10 @@ func (t target) migrate(ctx context.Context, o dbbackend.MigrateOptions) (report
 // printMigrated prints what was done and found. For people, what is empty is
 // left out.
 func (c *cli) printMigrated(t target, r dbbackend.MigrateReport) error {
-	object := python.Dict{{Key: "database", Value: t.name}, {Key: "version", Value: int64(r.Version)}}
-	rows := []row{{"database", t.name}, {"version", strconv.Itoa(r.Version)}}
+	object, rows := python.Dict{{Key: "database", Value: t.name}}, []row{{"database", t.name}}
+	if r.Version > 0 {
+		object, rows = append(object, python.Pair{Key: "version", Value: int64(r.Version)}), append(rows, row{"version", strconv.Itoa(r.Version)})
+	}
 	for _, list := range []struct {
 		name  string
 		items []string

@@ -11,7 +11,6 @@ import (
 
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/backends"
-	"github.com/celeryresults/celeryresults/backends/dbbackend"
 	"github.com/celeryresults/celeryresults/cache"
 	"github.com/celeryresults/celeryresults/internal/keyvalue"
 	"github.com/celeryresults/celeryresults/internal/serialization"
@@ -62,7 +61,7 @@ var statuses = []struct {
 	{celeryresults.ErrRefused, statusRefused},
 	{celeryresults.ErrUnknownGroup, statusUnknown},
 	{celeryresults.ErrUnknownChord, statusUnknown},
-	{dbbackend.ErrNoTable, statusUsage},
+	{celeryresults.ErrNoTable, statusUsage},
 	{celeryresults.ErrSettings, statusUsage},
 	{celeryresults.ErrUnknownBackend, statusUsage},
 	{celeryresults.ErrNoTaskID, statusUsage},

@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/celeryresults/celeryresults"
-	"github.com/celeryresults/celeryresults/backends/dbbackend"
 	"github.com/celeryresults/celeryresults/cache"
 )
 
@@ -27,7 +26,7 @@ func TestEveryErrorHasItsStatus(t *testing.T) {
 		"no time left":                {context.DeadlineExceeded, statusUnreachable},
 		"a full PostgreSQL":           {&pgconn.PgError{Code: "53300"}, statusUnreachable},
 		"a password that is wrong":    {&mysql.MySQLError{Number: 1045, SQLState: [5]byte([]byte("28000"))}, statusUnreachable},
-		"no tables":                   {fmt.Errorf("%w: make it: %w", dbbackend.ErrNoTable, errors.New("42P01")), statusUsage},
+		"no tables":                   {fmt.Errorf("%w: make it: %w", celeryresults.ErrNoTable, errors.New("42P01")), statusUsage},
 		"a value for PostgreSQL":      {&pgconn.PgError{Code: "22021"}, statusUsage},
 		"a value for MySQL":           {&mysql.MySQLError{Number: 1406, SQLState: [5]byte([]byte("22001"))}, statusUsage},
 		"a character set of MySQL's":  {&mysql.MySQLError{Number: 1366, SQLState: [5]byte([]byte("HY000"))}, statusUsage},

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/celeryresults/celeryresults"
-	"github.com/celeryresults/celeryresults/backends/dbbackend"
 	"github.com/celeryresults/celeryresults/internal/serialization/json"
 	"github.com/celeryresults/celeryresults/python"
 )
@@ -192,7 +191,7 @@ func (c *cli) storeLines(ctx context.Context, options []celeryresults.StoreOptio
 		case !errors.Is(err, errLongLine):
 			return err
 		}
-		if err != nil && (statusOf(err) == statusUnreachable || errors.Is(err, dbbackend.ErrNoTable)) {
+		if err != nil && (statusOf(err) == statusUnreachable || errors.Is(err, celeryresults.ErrNoTable)) {
 			return fmt.Errorf("line %d: %w: stopped here", lines.number, err)
 		}
 		c.report(fmt.Sprintf("line %d", lines.number), err)
