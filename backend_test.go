@@ -61,6 +61,18 @@ func TestRedisCache(t *testing.T) {
 	backendtest.Run(t, backendtest.Harness{Open: opener(s), ShortestExpiry: 50 * time.Millisecond})
 }
 
+func TestDjangoRedisCache(t *testing.T) {
+	for i, compressor := range []string{"", "zlib", "gzip", "lzma", "zstd", "lz4"} {
+		t.Run(compressor, func(t *testing.T) {
+			s := djangoCache(cache.Settings{
+				Backend: "django-redis", Location: []string{fmt.Sprintf("redis://%s/%d", testserver.Redis(t), 5+i)},
+				Options: cache.Options{Compressor: compressor},
+			}, nil)
+			backendtest.Run(t, backendtest.Harness{Open: opener(s), ShortestExpiry: 50 * time.Millisecond, RaceIDs: 1000})
+		})
+	}
+}
+
 func TestMiniredisCache(t *testing.T) {
 	server := miniredis.RunT(t)
 	s := djangoCache(cache.Settings{Backend: "redis", Location: []string{"redis://" + server.Addr()}}, nil)
@@ -204,6 +216,19 @@ func TestRedis(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Records that are compressed, whose states the server can't tell.
+func TestRedisCompressed(t *testing.T) {
+	for serializer, method := range map[string]string{"json": "zstd", "pickle": "gzip"} {
+		t.Run(serializer+" by "+method, func(t *testing.T) {
+			s := redisBackend("redis://"+testserver.Redis(t)+"/4", serializer)
+			s.ResultCompression = method
+			backendtest.Run(t, backendtest.Harness{Open: opener(s), ShortestExpiry: time.Second, RaceIDs: 2000})
+		})
+	}
+	_, err := backends.Open(celeryresults.Settings{ResultBackend: "redis://127.0.0.1", ResultCompression: "brotli"})
+	require.ErrorContains(t, err, "CELERY_RESULT_COMPRESSION")
 }
 
 func TestRedisSocket(t *testing.T) {

@@ -190,6 +190,10 @@ func (s *Settings) describeRedis(d *Description) {
 	}
 	d.Key = s.ResultBackendTransportOptions.KeyPrefix() + "celery-task-meta-<task_id>"
 	d.Compatible = "Celery's own redis backend"
+	if s.ResultCompression != "" {
+		d.Serializer += ", compressed by " + s.ResultCompression
+		d.Compatible += " from Celery 5.7 on"
+	}
 	if strings.Contains(d.Backend, "+cluster://") {
 		d.Compatible += " by its records; Celery itself has no cluster"
 	}

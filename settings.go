@@ -84,8 +84,10 @@ type Settings struct {
 	// with no effect: a handle caches its own ready result. Default: -1, none.
 	ResultCacheMax int
 
-	// ResultCompression (result_compression) is a name of kombu's: gzip, zlib,
-	// bzip2, zstd. Kept; results are stored uncompressed, as Celery 5.6 does.
+	// ResultCompression (result_compression) is how results, groups and chord parts are
+	// compressed in redis, as Celery 5.7 does: gzip or zlib, zstd, or lzma. Other
+	// backends ignore it, as Celery's do. Whether a record is compressed, it says
+	// itself, so that all are read, bzip2 too. Celery before 5.7 can't read them.
 	// Default: none.
 	ResultCompression string
 

@@ -131,8 +131,12 @@ func (s *Settings) validateCache(name string, c cache.Settings) error {
 		return wrong(name+".OPTIONS.SERIALIZER", "unknown serializer %q; a cache holds pickle or json", o.Serializer)
 	case engine != "locmem" && len(c.Location) == 0:
 		return wrong(name+".LOCATION", "is missing; %s", locationHint[engine])
-	case engine != "redis" && (o.Password != "" || o.Username != "" || o.DB != 0):
+	case engine != "redis" && engine != "django-redis" && (o.Password != "" || o.Username != "" || o.DB != 0):
 		return wrong(name+".OPTIONS", "username, password and db are for redis, not for %s", engine)
+	case o.Distribution != "" && (engine != "pylibmc" || o.Distribution != "ketama" && o.Distribution != "ketama_weighted"):
+		return wrong(name+".OPTIONS.behaviors", "pylibmc's distributions are ketama and ketama_weighted; %q for %s is none", o.Distribution, engine)
+	case engine != "django-redis" && o.Compressor != "":
+		return wrong(name+".OPTIONS.COMPRESSOR", "is for django-redis, not for %s", engine)
 	case engine == "db":
 		return s.validateCacheTable(name, c)
 	}
@@ -140,10 +144,11 @@ func (s *Settings) validateCache(name string, c cache.Settings) error {
 }
 
 var locationHint = map[string]string{
-	"memcached": "name the servers, such as 127.0.0.1:11211",
-	"pylibmc":   "name the servers, such as 127.0.0.1:11211",
-	"redis":     "name the server, such as redis://127.0.0.1:6379/1",
-	"db":        "name the table, such as cache_table",
+	"memcached":    "name the servers, such as 127.0.0.1:11211",
+	"pylibmc":      "name the servers, such as 127.0.0.1:11211",
+	"redis":        "name the server, such as redis://127.0.0.1:6379/1",
+	"django-redis": "name the server, such as redis://127.0.0.1:6379/1",
+	"db":           "name the table, such as cache_table",
 }
 
 func (s *Settings) validateCacheTable(name string, c cache.Settings) error {

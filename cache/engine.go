@@ -1,24 +1,26 @@
 package cache
 
-// engines holds the short names of the four engines, each with the dotted class
-// paths of Django that mean it.
+// engines holds the short names of the engines, each with the dotted class paths of
+// Django, or of the package django-redis, that mean it.
 var engines = map[string]string{
 	"locmem": "locmem", "memory": "locmem",
 	"memcached": "memcached", "pymemcache": "memcached",
-	"pylibmc": "pylibmc",
-	"redis":   "redis",
-	"db":      "db", "database": "db",
+	"pylibmc":      "pylibmc",
+	"redis":        "redis",
+	"django-redis": "django-redis", "django_redis": "django-redis",
+	"db": "db", "database": "db",
 
 	"django.core.cache.backends.locmem.LocMemCache":        "locmem",
 	"django.core.cache.backends.memcached.PyMemcacheCache": "memcached",
 	"django.core.cache.backends.memcached.PyLibMCCache":    "pylibmc",
 	"django.core.cache.backends.redis.RedisCache":          "redis",
 	"django.core.cache.backends.db.DatabaseCache":          "db",
+	"django_redis.cache.RedisCache":                        "django-redis",
 }
 
 // Engine returns the short name for a BACKEND of CACHES, which is a dotted
 // class path of Django's or a short name: locmem, memcached (pymemcache's
-// layout), pylibmc, redis, or db. Empty means locmem. False: unknown.
+// layout), pylibmc, redis, django-redis, or db. Empty means locmem. False: unknown.
 func Engine(backend string) (string, bool) {
 	if backend == "" {
 		return "locmem", true
@@ -28,7 +30,7 @@ func Engine(backend string) (string, bool) {
 }
 
 // EngineNames lists what people write for BACKEND, for error messages.
-var EngineNames = []string{"locmem", "memcached", "pylibmc", "redis", "db"}
+var EngineNames = []string{"locmem", "memcached", "pylibmc", "redis", "django-redis", "db"}
 
 // databases holds the engine paths of DATABASES.
 var databases = map[string]string{

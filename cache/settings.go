@@ -42,8 +42,12 @@ type Options struct {
 	CullFrequency int
 
 	// Serializer is pickle, which Django shares, or json for caches that only
-	// Go reads. Default: pickle.
+	// Go reads, or django-redis with its JSONSerializer. Default: pickle.
 	Serializer string
+
+	// Compressor is how django-redis compresses what is long enough: zlib, gzip,
+	// lzma, zstd or lz4. Default: none.
+	Compressor string
 
 	// Database is the entry of DATABASES that db uses. Default: "default".
 	Database string
@@ -59,6 +63,11 @@ type Options struct {
 	// MaxValue is memcached's item size limit (its -I option) in bytes.
 	// Default: 1 MiB.
 	MaxValue int
+
+	// Distribution is how pylibmc chooses a key's server among several: ketama or
+	// ketama_weighted, libmemcached's behaviors of these names. Default:
+	// libmemcached's own, by modulo.
+	Distribution string
 
 	// CACert, ClientCert and ClientKey are PEM files for TLS connections, and
 	// Insecure skips verification. Default: the system's roots.

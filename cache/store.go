@@ -54,6 +54,10 @@ type Item struct {
 	// by Get in stores that count revisions (memcached's cas unique) and zero
 	// in those that compare values.
 	Token uint64
+
+	// Stored is what the store holds where that is not Value, such as its
+	// compressed form. It is set by Get, for CompareAndSwap. Nil: Value.
+	Stored []byte
 }
 
 // Traits says what a store can hold. They never change during its life.

@@ -68,11 +68,15 @@ type shared struct {
 var stores = []store{
 	{name: "redis, json", format: "json", settings: onRedis},
 	{name: "redis, json, with a prefix", format: "json", settings: onRedisWithPrefix, lacks: map[string]string{"older": "Celery 5.2 has no global_keyprefix"}},
+	{name: "redis, json, compressed", format: "json", settings: onCompressedRedis, lacks: map[string]string{"older": "Celery before 5.7 does not compress results"}},
 	{name: "redis, pickle", format: "pickle", settings: onRedis},
 	{name: "redis, yaml", format: "yaml", settings: onRedis},
 	{name: "redis, msgpack", format: "msgpack", settings: onRedis},
 	{name: "memcached by Celery, json", format: "json", settings: onCelerysMemcached},
 	{name: "django-cache, RedisCache", format: "pickle", settings: onCache("django.core.cache.backends.redis.RedisCache", redisLocation)},
+	{name: "django-cache, django-redis", format: "pickle", settings: onDjangoRedis("")},
+	{name: "django-cache, django-redis, compressed by zlib", format: "pickle", settings: onDjangoRedis("zlib.ZlibCompressor")},
+	{name: "django-cache, django-redis, compressed by lzma", format: "pickle", settings: onDjangoRedis("lzma.LzmaCompressor")},
 	{name: "django-cache, PyMemcacheCache", format: "pickle", settings: onCache("django.core.cache.backends.memcached.PyMemcacheCache", memcachedLocation)},
 	{name: "django-cache, PyLibMCCache", format: "pickle", settings: onCache("django.core.cache.backends.memcached.PyLibMCCache", memcachedLocation)},
 	{name: "django-cache, DatabaseCache on SQLite", format: "pickle", settings: onCacheTable(0)},
@@ -112,6 +116,12 @@ func onRedisWithPrefix(t *testing.T, serializer string) shared {
 	return s
 }
 
+func onCompressedRedis(t *testing.T, serializer string) shared {
+	s := onRedis(t, serializer)
+	s.ours.ResultCompression, s.python["CELERY_RESULT_COMPRESSION"] = "gzip", "gzip"
+	return s
+}
+
 func onCelerysMemcached(t *testing.T, serializer string) shared {
 	url := "cache+memcached://" + testserver.StartMemcached(t).Addr() + "/"
 	return shared{
@@ -139,6 +149,22 @@ func onCache(engine string, location func(t *testing.T) string) func(t *testing.
 				},
 			},
 		}
+	}
+}
+
+// onDjangoRedis is the cache of the package django-redis.
+func onDjangoRedis(compressor string) func(t *testing.T, _ string) shared {
+	return func(t *testing.T, _ string) shared {
+		s := onCache("django_redis.cache.RedisCache", redisLocation)(t, "")
+		if compressor != "" {
+			name, _, _ := strings.Cut(compressor, ".")
+			ours := s.ours.Caches["results"]
+			ours.Options.Compressor = name
+			s.ours.Caches["results"] = ours
+			theirs := s.python["CACHES"].(map[string]any)["results"].(map[string]any)
+			theirs["OPTIONS"] = map[string]any{"COMPRESSOR": "django_redis.compressors." + compressor}
+		}
+		return s
 	}
 }
 

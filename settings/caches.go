@@ -28,14 +28,22 @@ func cacheEntry(v any) (cache.Settings, error) {
 	if err != nil {
 		return c, err
 	}
-	if name, _ := m["BACKEND"].(string); isForeignCache(name) {
+	name, _ := m["BACKEND"].(string)
+	if isForeignCache(name) {
 		return cache.Settings{Backend: name}, nil
 	}
-	if err := cacheFields.read(&c, m); err != nil {
+	read := cacheFields
+	if engine, _ := cache.Engine(name); engine == "django-redis" {
+		if odd := oddDjangoRedis(m["OPTIONS"]); odd != "" {
+			return cache.Settings{Backend: odd}, nil
+		}
+		read = djangoRedisFields
+	}
+	if err := read.read(&c, m); err != nil {
 		return c, err
 	}
 	splitLocation(&c)
-	return c, checkPlacement(c, m["OPTIONS"])
+	return c, readPlacement(&c, m["OPTIONS"])
 }
 
 func location(v any) ([]string, error) {
@@ -61,7 +69,7 @@ func splitLocation(c *cache.Settings) {
 	switch engine, _ := cache.Engine(c.Backend); engine {
 	case "memcached", "pylibmc":
 		c.Location = strings.FieldsFunc(c.Location[0], func(r rune) bool { return r == ';' || r == ',' })
-	case "redis":
+	case "redis", "django-redis":
 		c.Location = strings.Split(betweenURLs.ReplaceAllString(c.Location[0], "\n$1"), "\n")
 	}
 	for i, server := range c.Location {
@@ -161,17 +169,33 @@ func only(classes ...string) setter[cache.Options] {
 // placement are the behaviors of libmemcached that choose a key's server.
 var placement = []string{"distribution", "hash", "ketama", "ketama_hash", "ketama_pre12_compat", "ketama_weighted"}
 
-// checkPlacement refuses behaviors with which Python would look for keys on
-// other servers. With one server they change nothing.
-func checkPlacement(c cache.Settings, v any) error {
+// readPlacement reads the behaviors that say where Python looks for keys. With one
+// server they change nothing.
+func readPlacement(c *cache.Settings, v any) error {
 	o, err := mapping(v)
 	if err != nil || len(c.Location) < 2 {
 		return nil
 	}
 	behaviors, _ := mapping(o["behaviors"])
+	on := func(name string) bool { v := behaviors[name]; return v != nil && v != false && v != int64(0) && v != 0 }
+	if engine, _ := cache.Engine(c.Backend); engine == "pylibmc" {
+		switch {
+		case on("ketama_weighted"):
+			c.Options.Distribution = "ketama_weighted"
+		case on("ketama"), behaviors["distribution"] == "consistent", behaviors["distribution"] == "consistent ketama":
+			c.Options.Distribution = "ketama"
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(behaviors)) {
-		if v := behaviors[name]; slices.Contains(placement, name) && v != nil && v != false {
-			return wrong("OPTIONS.behaviors."+name, "places keys in a way that can't be followed; remove it on both sides, or use one server")
+		if !slices.Contains(placement, name) || !on(name) {
+			continue
+		}
+		switch ketama := c.Options.Distribution; {
+		case name == "ketama" && ketama == "ketama", name == "ketama_weighted" && ketama == name:
+		case name == "distribution" && (behaviors[name] == "modula" && ketama == "" || ketama == "ketama"):
+		case name == "hash" && behaviors[name] == "default" && ketama != "ketama_weighted":
+		default:
+			return wrong("OPTIONS.behaviors."+name, "places keys in a way that can't be followed; ketama and ketama_weighted can, each alone. Remove it on both sides, or use one server")
 		}
 	}
 	return nil

@@ -293,3 +293,47 @@ func ExampleFromMap() {
 	// redis://results.example:6379/0 36h0m0s <nil>
 	// celeryresults: settings: CELERY_RESULTS_BACKEND: is unknown; did you mean CELERY_RESULT_BACKEND?
 }
+
+func TestDjangoRedisOptions(t *testing.T) {
+	got, err := settings.FromMap(m{"CELERY_RESULT_BACKEND": "django-cache", "CACHES": m{"default": m{
+		"BACKEND": "django_redis.cache.RedisCache", "LOCATION": "redis://a/1,redis://b/1", "KEY_PREFIX": "shop", "REVERSE_KEY_FUNCTION": "shop.reverse",
+		"OPTIONS": m{
+			"CLIENT_CLASS": "django_redis.client.DefaultClient", "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
+			"COMPRESSOR": "django_redis.compressors.zstd.ZStdCompressor", "PASSWORD": "hidden", "CONNECTION_POOL_KWARGS": m{"max_connections": 9}, "SOCKET_TIMEOUT": 5,
+		},
+	}}})
+	require.NoError(t, err)
+	assert.Equal(t, cache.Settings{
+		Backend: "django_redis.cache.RedisCache", Location: []string{"redis://a/1", "redis://b/1"}, KeyPrefix: "shop",
+		Options: cache.Options{Serializer: "json", Compressor: "zstd", Password: "hidden", PoolSize: 9},
+	}, got.Caches["default"])
+	for name, options := range map[string]m{
+		"CLIENT_CLASS=django_redis.client.ShardClient":               {"CLIENT_CLASS": "django_redis.client.ShardClient"},
+		"SERIALIZER=django_redis.serializers.msgpack":                {"SERIALIZER": "django_redis.serializers.msgpack.MSGPackSerializer"},
+		"COMPRESSOR=shop.Compressor":                                 {"COMPRESSOR": "shop.Compressor"},
+		"CACHES.default.OPTIONS.PASWORD: is unknown; did you mean P": {"PASWORD": "hidden"},
+	} {
+		got, err := settings.FromMap(m{"CELERY_RESULT_BACKEND": "django-cache", "CACHES": m{"default": m{
+			"BACKEND": "django_redis.cache.RedisCache", "LOCATION": "redis://a/1", "OPTIONS": options,
+		}}})
+		if err == nil {
+			err = got.Validate()
+		}
+		require.ErrorContains(t, err, name)
+		assert.NotContains(t, err.Error(), "hidden")
+	}
+}
+
+func TestDistributionsOfPylibmc(t *testing.T) {
+	for want, behaviors := range map[string]m{
+		"": {"tcp_nodelay": true, "ketama": false}, "ketama": {"ketama": true}, "ketama_weighted": {"ketama_weighted": true, "ketama": nil},
+	} {
+		got, err := settings.FromMap(m{"CACHES": m{"default": m{"BACKEND": "pylibmc", "LOCATION": "a:1;b:1", "OPTIONS": m{"behaviors": behaviors}}}})
+		require.NoError(t, err)
+		require.NoError(t, got.Validate())
+		assert.Equal(t, want, got.Caches["default"].Options.Distribution)
+	}
+	got, err := settings.FromMap(m{"CACHES": m{"default": m{"BACKEND": "pylibmc", "LOCATION": "a:1;b:1", "OPTIONS": m{"behaviors": m{"distribution": "consistent"}}}}})
+	require.NoError(t, err)
+	assert.Equal(t, "ketama", got.Caches["default"].Options.Distribution)
+}

@@ -135,7 +135,8 @@ var wrongs = []struct {
 	{"a prefix of pymemcache's", cacheOptions("key_prefix", "p"), nil, []string{"OPTIONS.key_prefix", "remove"}},
 	{"another hasher of pymemcache's", cacheOptions("hasher", "shop.Hash"), nil, []string{"OPTIONS.hasher", "remove"}},
 	{"an unknown certificate rule", cacheOptions("ssl_cert_reqs", "perhaps"), nil, []string{"OPTIONS.ssl_cert_reqs", "required"}},
-	{"keys placed by ketama", caches("BACKEND", "pylibmc", "LOCATION", "a:1;b:1", "OPTIONS", m{"behaviors": m{"ketama": true}}), nil, []string{"CACHES.default.OPTIONS.behaviors.ketama", "one server"}},
+	{"keys placed by another hash", caches("BACKEND", "pylibmc", "LOCATION", "a:1;b:1", "OPTIONS", m{"behaviors": m{"hash": "crc"}}), nil, []string{"CACHES.default.OPTIONS.behaviors.hash", "one server"}},
+	{"keys placed by ketama with its own hash", caches("BACKEND", "pylibmc", "LOCATION", "a:1;b:1", "OPTIONS", m{"behaviors": m{"ketama": true, "ketama_hash": "md5"}}), nil, []string{"CACHES.default.OPTIONS.behaviors.ketama_hash", "one server"}},
 	{"a password for memcached", caches("BACKEND", "memcached", "LOCATION", "a:1", "OPTIONS", m{"password": "hunter2"}), nil, []string{"CACHES.default.OPTIONS", "memcached"}},
 	{"a cache in a database that isn't there", caches("BACKEND", "db", "LOCATION", "t", "OPTIONS", m{"DATABASE": "books"}), nil, []string{"CACHES.default", `"books"`}},
 

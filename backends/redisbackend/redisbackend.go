@@ -146,7 +146,11 @@ func open(on server, s celeryresults.Settings, o Options) (*RedisBackend, error)
 	if err != nil {
 		return nil, fmt.Errorf("redisbackend: %w", err)
 	}
-	b.accept, b.documents = accept, keyvalue.Documents{Codec: codec, Extended: s.ResultExtended}
+	compression, err := keyvalue.NewCompression(s.ResultCompression)
+	if err != nil {
+		return nil, fmt.Errorf("redisbackend: CELERY_RESULT_COMPRESSION: %w", err)
+	}
+	b.accept, b.documents = accept, keyvalue.Documents{Codec: codec, Extended: s.ResultExtended, Compression: compression}
 	b.stores = merge.New(b.storeOne, b.storeMany, false)
 	b.gets = merge.New(b.findOne, b.findMany, true)
 	b.tallies = s.ResultTally

@@ -107,6 +107,8 @@ func openStore(s cache.Settings, databases map[string]cache.Database) (cache.Sto
 		return memcached.Open(s)
 	case "redis":
 		return rediscache.Open(s)
+	case "django-redis":
+		return rediscache.OpenDjangoRedis(s)
 	case "db":
 		database, err := databaseOf(s, databases)
 		if err != nil {

@@ -31,7 +31,7 @@ func (l Library) flags(format cache.Format) uint32 {
 	case cache.Text:
 		return flagText
 	case cache.Integer:
-		if l == Pylibmc {
+		if l != Pymemcache {
 			return flagLong
 		}
 		return flagInteger

@@ -41,8 +41,10 @@ type Library uint8
 
 // The libraries.
 const (
-	Pymemcache Library = iota // Django's PyMemcacheCache
-	Pylibmc                   // Django's PyLibMCCache, and libmemcached behind it
+	Pymemcache            Library = iota // Django's PyMemcacheCache
+	Pylibmc                              // Django's PyLibMCCache, and libmemcached behind it
+	PylibmcKetama                        // the same with libmemcached's behavior ketama
+	PylibmcKetamaWeighted                // the same with its behavior ketama_weighted, all weights being 1
 )
 
 // Options are what [New] can be told. The zero value is ready to use.
@@ -102,11 +104,11 @@ func New(client *memcache.Client, options *Options) *Store {
 
 // Open returns a store for one entry of Django's CACHES, of which it uses
 // Backend (PyLibMCCache or pylibmc for pylibmc's layout, else pymemcache's),
-// Location, and PoolSize and MaxValue of Options. It connects when the first
+// Location, and PoolSize, MaxValue and Distribution of Options. It connects when the first
 // operation needs it, and looks host names up for every new connection. Close
 // the store. [NewServers] says what locations look like.
 func Open(s cache.Settings) (*Store, error) {
-	library, err := libraryOf(s.Backend)
+	library, err := libraryOf(s.Backend, s.Options.Distribution)
 	if err != nil {
 		return nil, err
 	}
@@ -121,12 +123,19 @@ func Open(s cache.Settings) (*Store, error) {
 	return store, nil
 }
 
-func libraryOf(backend string) (Library, error) {
-	switch engine, _ := cache.Engine(backend); engine {
-	case "memcached":
+func libraryOf(backend, distribution string) (Library, error) {
+	engine, _ := cache.Engine(backend)
+	switch {
+	case engine == "memcached" && distribution == "":
 		return Pymemcache, nil
-	case "pylibmc":
+	case engine == "pylibmc" && distribution == "":
 		return Pylibmc, nil
+	case engine == "pylibmc" && distribution == "ketama":
+		return PylibmcKetama, nil
+	case engine == "pylibmc" && distribution == "ketama_weighted":
+		return PylibmcKetamaWeighted, nil
+	case distribution != "":
+		return 0, fmt.Errorf("memcached: unknown distribution %.40q of %s; pylibmc has ketama and ketama_weighted", distribution, engine)
 	}
 	return 0, fmt.Errorf("memcached: %q is not a memcached backend", backend)
 }

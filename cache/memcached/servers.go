@@ -17,6 +17,7 @@ type Servers struct {
 	addrs   []net.Addr
 	library Library
 	names   []string // what pymemcache calls the servers
+	points  []point  // of ketama
 }
 
 var _ memcache.ServerSelector = (*Servers)(nil)
@@ -41,6 +42,9 @@ func NewServers(library Library, locations ...string) (*Servers, error) {
 		if err := s.append(strings.TrimSpace(location)); err != nil {
 			return nil, fmt.Errorf("memcached: location %q: %w", masked(location), err)
 		}
+	}
+	if library == PylibmcKetama || library == PylibmcKetamaWeighted {
+		s.points = continuum(s.addrs, library == PylibmcKetamaWeighted)
 	}
 	return s, nil
 }
@@ -112,6 +116,10 @@ func (s *Servers) place(key string) int {
 		return 0
 	case s.library == Pylibmc:
 		return int(oneAtATime(key) % uint32(len(s.addrs)))
+	case s.library == PylibmcKetama:
+		return next(s.points, oneAtATime(key))
+	case s.library == PylibmcKetamaWeighted:
+		return next(s.points, md5Hash(key))
 	}
 	return rendezvous(s.names, key)
 }

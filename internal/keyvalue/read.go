@@ -33,6 +33,10 @@ func EachField(codec serialization.Codec, data []byte, f func(*serialization.Fie
 // can't be read is an *UnreadableError, and a payload that is missing because the
 // document breaks off reports that when it is decoded.
 func (d Documents) Read(taskID string, data []byte) (*celeryresults.TaskMeta, error) {
+	data, err := plainly(data)
+	if err != nil {
+		return nil, &celeryresults.UnreadableError{ID: taskID, Err: err}
+	}
 	meta := &celeryresults.TaskMeta{TaskID: taskID}
 	r := reader{meta: meta}
 	broken := EachField(d.Codec, data, r.read)
@@ -94,6 +98,9 @@ func (d Documents) State(data []byte) celeryresults.State {
 }
 
 func (d Documents) state(data []byte) (state celeryresults.State, broken error) {
+	if data, broken = plainly(data); broken != nil {
+		return "", broken
+	}
 	broken = EachField(d.Codec, data, func(f *serialization.Field) {
 		if f.Name == "status" {
 			state = celeryresults.State(Text(f.Value))
@@ -327,9 +334,18 @@ func items(tree any) ([]any, bool) {
 	return nil, false
 }
 
+// decode decodes the whole of a document.
+func (d Documents) decode(data []byte) (any, error) {
+	data, err := plainly(data)
+	if err != nil {
+		return nil, err
+	}
+	return d.Codec.Decode(data)
+}
+
 // ReadGroup returns the group in a document.
 func (d Documents) ReadGroup(groupID string, data []byte) (celeryresults.ResultTuple, error) {
-	tree, err := d.Codec.Decode(data)
+	tree, err := d.decode(data)
 	if err != nil {
 		return celeryresults.ResultTuple{}, &celeryresults.UnreadableError{ID: groupID, Err: err}
 	}
@@ -359,7 +375,7 @@ func groupOf(groupID string, tree any) (celeryresults.ResultTuple, error) {
 
 // ReadPart returns what AppendPart wrote: a task's id, state and result.
 func (d Documents) ReadPart(data []byte) (*celeryresults.TaskMeta, error) {
-	tree, err := d.Codec.Decode(data)
+	tree, err := d.decode(data)
 	if err != nil {
 		return nil, &celeryresults.UnreadableError{ID: "chord part", Err: err}
 	}

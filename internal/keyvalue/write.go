@@ -21,6 +21,10 @@ type Documents struct {
 	// Extended writes the fields of result_extended even where the meta does
 	// not say that it has them.
 	Extended bool
+
+	// Compression is how documents, groups and chord parts are compressed. What is read
+	// says itself whether it is.
+	Compression Compression
 }
 
 // Append appends the document of meta (Backend._get_result_meta). Its entries
@@ -76,7 +80,7 @@ func (d Documents) append(dst []byte, meta *celeryresults.TaskMeta, result any) 
 	}
 	w.addOurs(meta)
 	w.add("task_id", meta.TaskID)
-	return d.Codec.Append(dst, w.doc)
+	return d.encode(dst, w.doc)
 }
 
 // ErrReserved is returned for a stamp or extra whose name a document uses for
@@ -310,7 +314,7 @@ func (d Documents) AppendGroup(dst []byte, group celeryresults.ResultTuple) ([]b
 	if group.Children == nil {
 		group.Children = []celeryresults.ResultTuple{}
 	}
-	out, err := d.Codec.Append(dst, python.Dict{{Key: "result", Value: tuple(group)}})
+	out, err := d.encode(dst, python.Dict{{Key: "result", Value: tuple(group)}})
 	if err != nil {
 		return dst, fmt.Errorf("celeryresults: encode group %q: %w", group.ID, err)
 	}
@@ -321,9 +325,9 @@ func (d Documents) AppendGroup(dst []byte, group celeryresults.ResultTuple) ([]b
 // state, result] of RedisBackend.on_chord_part_return.
 func (d Documents) AppendPart(dst []byte, meta *celeryresults.TaskMeta) ([]byte, error) {
 	part := func(result any) []any { return []any{1, meta.TaskID, string(meta.State), result} }
-	out, err := d.Codec.Append(dst, part(d.result(meta)))
+	out, err := d.encode(dst, part(d.result(meta)))
 	if err != nil && meta.State.Exception() {
-		out, err = d.Codec.Append(dst, part(d.exception(safeArgs(d.Codec, failure(meta)))))
+		out, err = d.encode(dst, part(d.exception(safeArgs(d.Codec, failure(meta)))))
 	}
 	if err != nil {
 		return dst, fmt.Errorf("celeryresults: encode chord part of task %q: %w", meta.TaskID, err)

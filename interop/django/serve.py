@@ -33,6 +33,7 @@ from celery.result import AsyncResult, GroupResult, result_from_tuple  # noqa: E
 from celery.utils.saferepr import saferepr  # noqa: E402
 from celery.worker import state as worker_state  # noqa: E402
 from django.contrib.auth import get_user_model  # noqa: E402
+from django.core.cache import caches  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.db import connection  # noqa: E402
 from django.db.migrations.executor import MigrationExecutor  # noqa: E402
@@ -82,6 +83,19 @@ def migrate(label=None):
 def createcachetable():
     """Makes the tables of the caches that have one."""
     call_command("createcachetable", verbosity=0)
+
+
+@command
+def cache_fill(prefix, n):
+    """Stores n numbers in the default cache, under the prefix and their own."""
+    for i in range(n):
+        caches["default"].set(f"{prefix}{i}", i)
+
+
+@command
+def cache_count(prefix, n):
+    """How many of those are there, and right."""
+    return sum(caches["default"].get(f"{prefix}{i}") == i for i in range(n))
 
 
 @command
