@@ -80,6 +80,8 @@ func (s *Settings) describe(name string) Description {
 		s.describeCeleryCache(&d, rest)
 	case backend == "django-db":
 		s.describeDjangoDB(&d, rest)
+	case backend == "django-celery":
+		s.describeDjangoCelery(&d, rest)
 	case backend == "db" || s.ResultBackend == "database":
 		s.describeDatabase(&d, cmp.Or(rest, s.Database.URL))
 	case redisScheme.MatchString(s.ResultBackend):
@@ -142,6 +144,17 @@ func (s *Settings) describeDjangoDB(d *Description, url string) {
 		d.Expires += fmt.Sprintf(", %s %s", state, describeExpiry(s.ExpiresIn(state)))
 	}
 	d.Expires += ", unfinished " + describeExpiry(s.ExpiresIn(""))
+}
+
+// describeDjangoCelery describes the tables of django-celery.
+func (s *Settings) describeDjangoCelery(d *Description, url string) {
+	database := cmp.Or(s.DjangoDB.Database, DefaultDatabase)
+	d.Store = fmt.Sprintf("table celery_taskmeta in DATABASES.%s (%s), only read", database, describeDatabase(s.Databases[database]))
+	if url != "" {
+		d.Store = "table celery_taskmeta in " + MaskURL(url) + ", only read"
+	}
+	d.Key, d.Serializer = "task_id = <task_id>", "pickle"
+	d.Compatible = "django-celery 2.5 to 3.3"
 }
 
 // describeDatabase describes Celery's own tables.

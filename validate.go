@@ -253,7 +253,7 @@ func (s *Settings) sameExpiry(o *Settings) bool {
 }
 
 // backendAliases are the backends that are no URLs.
-var backendAliases = []string{"django-cache", "django-db", "database", "cache", "disabled", DefaultBackend}
+var backendAliases = []string{"django-cache", "django-db", "django-celery", "database", "cache", "disabled", DefaultBackend}
 
 func (s *Settings) validateBackend(setting string, b *Settings) error {
 	backend := b.ResultBackend
@@ -264,7 +264,7 @@ func (s *Settings) validateBackend(setting string, b *Settings) error {
 		return wrong(setting, "BACKEND %q is the name of another backend; give its URL instead", backend)
 	}
 	if read := b.DjangoDB.ReadDatabase; read != "" {
-		if err := s.validateDatabaseOf(setting, "CELERY_RESULT_READ_DATABASE", read); err != nil {
+		if err := s.validateDatabaseOf(setting, backend, "CELERY_RESULT_READ_DATABASE", read); err != nil {
 			return err
 		}
 	}
@@ -275,8 +275,8 @@ func (s *Settings) validateBackend(setting string, b *Settings) error {
 		return nil
 	case backend == "django-cache" || backend == "cache":
 		return b.validateCacheBackend(backend)
-	case backend == "django-db":
-		return s.validateDatabaseOf(setting, "CELERY_RESULT_DATABASE", cmp.Or(b.DjangoDB.Database, DefaultDatabase))
+	case backend == "django-db" || backend == "django-celery":
+		return s.validateDatabaseOf(setting, backend, "CELERY_RESULT_DATABASE", cmp.Or(b.DjangoDB.Database, DefaultDatabase))
 	}
 	return wrong(setting, "unknown backend %q; use a URL, redis, one of %s, or a name of CELERY_RESULT_BACKENDS (%s)",
 		backend, strings.Join(backendAliases, ", "), names(s.ResultBackends))
@@ -284,9 +284,9 @@ func (s *Settings) validateBackend(setting string, b *Settings) error {
 
 // validateDatabaseOf checks that the entry of DATABASES that a backend needs is
 // there.
-func (s *Settings) validateDatabaseOf(setting, by, alias string) error {
+func (s *Settings) validateDatabaseOf(setting, backend, by, alias string) error {
 	if _, ok := s.Databases[alias]; !ok {
-		return wrong(setting, "django-db needs a database, and DATABASES has no %q (it has %s); %s chooses another", alias, names(s.Databases), by)
+		return wrong(setting, "%s needs a database, and DATABASES has no %q (it has %s); %s chooses another", backend, alias, names(s.Databases), by)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/backends/cachebackend"
 	"github.com/celeryresults/celeryresults/backends/dbbackend"
+	"github.com/celeryresults/celeryresults/backends/djcelerybackend"
 	"github.com/celeryresults/celeryresults/backends/redisbackend"
 	"github.com/celeryresults/celeryresults/backends/sqlalchemybackend"
 	"github.com/celeryresults/celeryresults/cache"
@@ -151,7 +152,7 @@ func open(s celeryresults.Settings, name string) (celeryresults.Backend, error) 
 	}
 	open, ok := openers[scheme]
 	if !ok {
-		return nil, fmt.Errorf("%w %q; supported are redis://, rediss://, redis+socket://, sentinel://, redis+cluster://, db+postgresql://, db+mysql://, db+sqlite://, django-db, django-cache, cache+memcached://, cache+memory:// and disabled",
+		return nil, fmt.Errorf("%w %q; supported are redis://, rediss://, redis+socket://, sentinel://, redis+cluster://, db+postgresql://, db+mysql://, db+sqlite://, django-db, django-cache, django-celery (to read), cache+memcached://, cache+memory:// and disabled",
 			ErrUnsupported, celeryresults.MaskURL(s.ResultBackend))
 	}
 	b, err := open(s)
@@ -163,15 +164,16 @@ func open(s celeryresults.Settings, name string) (celeryresults.Backend, error) 
 
 // openers is the table.
 var openers = map[string]func(celeryresults.Settings) (celeryresults.Backend, error){
-	"disabled":     openDisabled,
-	"django-cache": openDjangoCache,
-	"django-db":    openDjangoDB,
-	"cache":        openCeleryCache,
-	"redis":        openRedis, // and redis+socket, redis+cluster
-	"rediss":       openRedis, // and rediss+cluster
-	"sentinel":     openRedis,
-	"db":           openSQLAlchemy,
-	"database":     openSQLAlchemy,
+	"disabled":      openDisabled,
+	"django-cache":  openDjangoCache,
+	"django-db":     openDjangoDB,
+	"cache":         openCeleryCache,
+	"redis":         openRedis, // and redis+socket, redis+cluster
+	"rediss":        openRedis, // and rediss+cluster
+	"sentinel":      openRedis,
+	"db":            openSQLAlchemy,
+	"database":      openSQLAlchemy,
+	"django-celery": openDjangoCelery,
 }
 
 // openRedis opens Celery's own redis backend.
@@ -185,6 +187,11 @@ func openDjangoDB(s celeryresults.Settings) (celeryresults.Backend, error) { ret
 // the like, or database with database_url.
 func openSQLAlchemy(s celeryresults.Settings) (celeryresults.Backend, error) {
 	return sqlalchemybackend.Open(s)
+}
+
+// openDjangoCelery opens the tables of django-celery, which are only read.
+func openDjangoCelery(s celeryresults.Settings) (celeryresults.Backend, error) {
+	return djcelerybackend.Open(s)
 }
 
 func openDjangoCache(s celeryresults.Settings) (celeryresults.Backend, error) {

@@ -37,7 +37,7 @@ func usedCaches(s *celeryresults.Settings) map[string]bool {
 func usedDatabases(s *celeryresults.Settings) map[string]bool {
 	used := make(map[string]bool)
 	for _, b := range allBackends(s) {
-		if b.Backend == "django-db" {
+		if b.Backend == "django-db" || b.Backend == "django-celery" {
 			used[cmp.Or(b.DjangoDB.Database, s.DjangoDB.Database, celeryresults.DefaultDatabase)] = true
 			used[cmp.Or(b.DjangoDB.ReadDatabase, s.DjangoDB.ReadDatabase)] = true
 		}

@@ -9,7 +9,6 @@ import (
 	"github.com/celeryresults/celeryresults/internal/keyvalue"
 	"github.com/celeryresults/celeryresults/internal/serialization/pickle"
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
-	"github.com/celeryresults/celeryresults/python"
 )
 
 // SaveGroup implements celeryresults.Grouper (DatabaseBackend._save_group).
@@ -66,82 +65,8 @@ func (b *DatabaseBackend) appendGroup(l *layout, group celeryresults.ResultTuple
 	if l.modern && b.codec != pickle.Codec {
 		return b.documents().AppendTuple(nil, group)
 	}
-	return pickle.Codec.Append(nil, resultObject(group, true))
+	return pickle.Codec.Append(nil, keyvalue.ResultObject(group))
 }
-
-// rebuild is what Celery's results are unpickled by.
-var rebuild = python.Class{Module: "celery.app.base", Name: "_unpickle_appattr"}
-
-// resultObject returns the object that Python makes a GroupResult or AsyncResult of, in
-// the current app and with its backend.
-func resultObject(r celeryresults.ResultTuple, group bool) any {
-	if !group && r.Children == nil {
-		var parent any
-		if r.Parent != nil {
-			parent = resultObject(*r.Parent, false)
-		}
-		return pickle.Trusted{Object: &python.Object{Class: rebuild, Args: python.Tuple{"AsyncResult", python.Tuple{r.ID, nil, nil, nil, parent}}}}
-	}
-	members := make([]any, len(r.Children))
-	for i, child := range r.Children {
-		members[i] = resultObject(child, false)
-	}
-	args := python.Tuple{r.ID, members}
-	if r.Parent != nil {
-		args = append(args, resultObject(*r.Parent, false))
-	}
-	return pickle.Trusted{Object: &python.Object{Class: rebuild, Args: python.Tuple{"GroupResult", args}}}
-}
-
-// tupleOf returns the result that an object is, of Celery's classes or made by its app.
-func tupleOf(tree any, depth int) (t celeryresults.ResultTuple, ok bool) {
-	o, ok := tree.(*python.Object)
-	if !ok || depth > maxNesting {
-		return t, false
-	}
-	class, args := o.Class.Name, []any(o.Args)
-	if o.Class == rebuild && len(args) == 2 {
-		class, _ = args[0].(string)
-		args = listOf(args[1])
-	}
-	if len(args) == 0 {
-		return t, false
-	}
-	if t.ID, ok = args[0].(string); !ok {
-		return t, false
-	}
-	var parent any
-	switch class {
-	case "AsyncResult", "EagerResult":
-		if len(args) > 4 && class == "AsyncResult" {
-			parent = args[4]
-		}
-	case "GroupResult":
-		if len(args) < 2 {
-			return t, false
-		}
-		t.Children = []celeryresults.ResultTuple{}
-		for _, member := range listOf(args[1]) {
-			child, ok := tupleOf(member, depth+1)
-			if !ok {
-				return t, false
-			}
-			t.Children = append(t.Children, child)
-		}
-		if len(args) > 2 {
-			parent = args[2]
-		}
-	default:
-		return t, false
-	}
-	if p, ok := tupleOf(parent, depth+1); ok {
-		t.Parent = &p
-	}
-	return t, true
-}
-
-// maxNesting bounds groups in groups.
-const maxNesting = 100
 
 // RestoreGroup implements celeryresults.Grouper (DatabaseBackend._restore_group). A
 // group expires as a result does, after it was saved.
@@ -171,7 +96,7 @@ func (b *DatabaseBackend) RestoreGroup(ctx context.Context, groupID string) (cel
 		if err != nil {
 			return celeryresults.ResultTuple{}, &celeryresults.UnreadableError{ID: groupID, Err: err}
 		}
-		if group, ok := tupleOf(tree, 0); ok {
+		if group, ok := keyvalue.TupleOfObject(tree); ok {
 			return group, nil
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/backends"
 	"github.com/celeryresults/celeryresults/backends/dbbackend"
+	"github.com/celeryresults/celeryresults/backends/sqlalchemybackend"
 	"github.com/celeryresults/celeryresults/python"
 )
 
@@ -193,9 +194,12 @@ func addStore(stores []*resultStore, s celeryresults.Settings, d celeryresults.D
 	if err != nil || isDisabled(chosen) {
 		return stores, err
 	}
-	_, key, err := targetOf(chosen)
+	t, key, err := targetOf(chosen)
 	if err != nil {
 		return nil, err
+	}
+	if t.celerys != nil { // whose tables have no ages of their own
+		key = ""
 	}
 	i := slices.IndexFunc(stores, func(r *resultStore) bool { return key != "" && r.key == key })
 	if i < 0 {
@@ -267,6 +271,9 @@ func (c *cli) cleanStore(ctx context.Context, store *resultStore, o dbbackend.Cl
 // keepsExpired reports whether the store of a backend in a cache keeps what has
 // expired until it is removed.
 func keepsExpired(s celeryresults.Settings) bool {
+	if sqlalchemybackend.URL(s) != "" {
+		return true
+	}
 	if s.ResultBackend != "django-cache" || strings.Contains(s.CacheBackend, "://") {
 		return false
 	}
