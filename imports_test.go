@@ -87,6 +87,7 @@ var layers = []struct {
 	{"cache/", []string{"cache", "internal/compression", "internal/inflight", "internal/redisclient", "internal/serialization", "internal/sqldialect"}},
 	{"cache", []string{"python", "internal/serialization", "internal/merge"}},
 	{".", []string{"cache", "python", "internal/serialization"}},
+	{"internal/doctor", []string{".", "cache", "internal/keyvalue", "internal/serialization"}},
 	{"internal/keyvalue", []string{".", "python", "internal/compression", "internal/serialization"}},
 	{"settings", []string{".", "cache"}},
 	{"backends/backendtest", []string{".", "cache", "python"}},

@@ -1,6 +1,7 @@
 package celeryresults_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -71,6 +72,8 @@ func TestReadmeCommands(t *testing.T) {
 		`[DATABASES.default]`, `ENGINE = "sqlite3"`, `NAME = '` + filepath.Join(dir, "results.sqlite3") + `'`,
 	}, "\n")
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "settings.toml"), []byte(table), 0o600))
+	theirs := fmt.Sprintf(`{"CELERY_RESULT_BACKEND": "django-db", "DATABASES": {"default": {"ENGINE": "sqlite", "NAME": %q}}}`, filepath.Join(dir, "results.sqlite3"))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "theirs.json"), []byte(theirs), 0o600)) // as the README's script writes it
 	ran := 0
 	for _, block := range snippets(t, "sh") {
 		for line := range strings.Lines(block) {
@@ -78,11 +81,12 @@ func TestReadmeCommands(t *testing.T) {
 				continue
 			}
 			run := exec.Command("sh", "-c", line)
+			run.Dir = dir
 			run.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "CELERY_RESULTS_SETTINGS="+filepath.Join(dir, "settings.toml"))
 			out, err := run.CombinedOutput()
 			require.NoError(t, err, "%s%s", line, out)
 			ran++
 		}
 	}
-	assert.Equal(t, 9, ran)
+	assert.Equal(t, 11, ran)
 }

@@ -198,3 +198,20 @@ type Expirer interface {
 	// DeleteExpired removes the expired entries and returns how many.
 	DeleteExpired(ctx context.Context) (int64, error)
 }
+
+// Sampler is a Store that shows some of what lies in it, for people who want to know
+// why others find nothing.
+type Sampler interface {
+	// Sample returns up to n entries whose whole keys hold the text, whatever their
+	// prefixes and versions. It looks at a bounded number of keys. Only if there are
+	// none, entries may come from elsewhere on the same server.
+	Sample(ctx context.Context, text string, n int) ([]Sample, error)
+}
+
+// Sample is an entry that a Sampler shows.
+type Sample struct {
+	Key       string
+	Item      Item
+	TTL       time.Duration // what is left of its lifetime, or Never
+	Elsewhere string        // such as "database 1", where the store itself does not look; empty: where it does
+}

@@ -2,10 +2,13 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
+	_ "embed"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
 	"slices"
 	"strings"
@@ -15,7 +18,9 @@ import (
 
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/backends"
+	"github.com/celeryresults/celeryresults/internal/doctor"
 	"github.com/celeryresults/celeryresults/python"
+	"github.com/celeryresults/celeryresults/settings"
 )
 
 const (
@@ -23,8 +28,15 @@ const (
 	probeExpires  = time.Minute
 )
 
+// exporter prints the settings of a Python project.
+//
+//go:embed export_settings.py
+var exporter string
+
 func (c *cli) checkCommand() *cobra.Command {
-	return &cobra.Command{
+	var against string
+	var export bool
+	cmd := &cobra.Command{
 		Use: "check", Short: "Describe every backend and try it", Long: checkHelp, Example: checkExample,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -32,13 +44,47 @@ func (c *cli) checkCommand() *cobra.Command {
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.check(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if export {
+				_, err := io.WriteString(c.stdout, exporter)
+				return err
+			}
+			return c.check(cmd.Context(), against)
+		},
 	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.StringVar(&against, "against", "", "a `file` with the settings of a Python project, to compare with")
+	flags.BoolVar(&export, "export-script", false, "print the Python script that writes such a file, and do nothing else")
+	return cmd
 }
 
-func (c *cli) check(ctx context.Context) error {
+// readPython reads what the export script has written.
+func readPython(file string) (*doctor.Python, error) {
+	if file == "" {
+		return nil, nil
+	}
+	m, err := settings.Load(file)
+	if err != nil {
+		return nil, withStatus(statusUsage, err)
+	}
+	var p doctor.Python
+	if versions, ok := m["VERSIONS"].(map[string]any); ok {
+		p.Celery, _ = versions["celery"].(string)
+	}
+	delete(m, "VERSIONS")
+	if p.Settings, err = settings.FromMap(m); err != nil {
+		return nil, withStatus(statusUsage, fmt.Errorf("--against %s: these settings of Python can't be followed: %w", file, err))
+	}
+	return &p, nil
+}
+
+func (c *cli) check(ctx context.Context, against string) error {
 	s, err := c.readSettings()
 	if err != nil {
+		return err
+	}
+	if c.python, err = readPython(against); err != nil {
 		return err
 	}
 	list, err := describe(s, c.backend)
@@ -88,8 +134,29 @@ func (c *cli) checkOne(ctx context.Context, s celeryresults.Settings, d celeryre
 	ctx, cancel := context.WithTimeout(ctx, checkPatience)
 	defer cancel()
 	f := tryBackend(ctx, chosen)
+	if c.python != nil && settingsName(s, d) == c.backend {
+		f.compare(chosen, *c.python)
+	}
 	c.report("check "+d.Name, f.err)
-	return 1, c.printCheck(d, f)
+	if err := c.printCheck(d, f); err != nil {
+		return 1, err
+	}
+	if f.differ > 0 { // what lies in the store may be other programs'
+		c.report("check "+d.Name, withStatus(statusUsage, fmt.Errorf("%d settings do not match Python's", f.differ)))
+	}
+	return 1, nil
+}
+
+// compare adds what differs from the settings of the Python project. Where it keeps
+// several backends, its default one counts.
+func (f *finding) compare(ours celeryresults.Settings, python doctor.Python) {
+	their, err := python.Settings.Named("")
+	if err != nil {
+		return
+	}
+	python.Settings = their
+	differ := doctor.Compare(ours, python)
+	f.differ, f.mismatches = len(differ), append(differ, f.mismatches...)
 }
 
 // settingsName returns the name by which Settings know a described backend.
@@ -106,6 +173,8 @@ type finding struct {
 	store, get time.Duration // round trips
 	err        error
 	missing    []string // columns and tables of django-db
+	mismatches []doctor.Mismatch
+	differ     int // how many of them are between settings
 }
 
 // remedy returns the command that makes what is missing.
@@ -121,6 +190,7 @@ func (f finding) remedy() string {
 
 // tryBackend opens the backend and tries it with a probe that expires soon.
 func tryBackend(ctx context.Context, s celeryresults.Settings) finding {
+	asked := s
 	s.ResultExpires, s.DjangoDB.ReadYourWrites = probeExpires, probeExpires
 	s.ResultBackends, s.TaskBackends = nil, nil
 	backend, err := backends.OpenBackend(s, "")
@@ -141,6 +211,11 @@ func tryBackend(ctx context.Context, s celeryresults.Settings) finding {
 		forget(ctx, backend, p.id)
 	}
 	f.look(ctx, backend)
+	if f.err == nil {
+		if f.mismatches, err = doctor.Look(ctx, asked, backend, p.id); err != nil {
+			f.err, f.text = err, "failed: "+reason(err)
+		}
+	}
 	return f
 }
 
@@ -254,6 +329,9 @@ func (c *cli) printCheck(d celeryresults.Description, f finding) error {
 			rows = append(rows, row{r[0], r[1]})
 		}
 	}
+	for _, m := range f.mismatches {
+		rows = append(rows, row{"mismatch", fmt.Sprintf("%s: %s here, %s there: %s\n%s", m.Setting, cmp.Or(m.Ours, "nothing"), cmp.Or(m.Theirs, "nothing"), m.Effect, m.Remedy)})
+	}
 	return c.print(checkObject(d, f), rows)
 }
 
@@ -262,6 +340,12 @@ func checkObject(d celeryresults.Description, f finding) python.Dict {
 	for i, name := range f.missing {
 		missing[i] = name
 	}
+	mismatches := make([]any, len(f.mismatches))
+	for i, m := range f.mismatches {
+		mismatches[i] = python.Dict{
+			{Key: "setting", Value: m.Setting}, {Key: "ours", Value: m.Ours}, {Key: "theirs", Value: m.Theirs}, {Key: "effect", Value: m.Effect}, {Key: "remedy", Value: m.Remedy},
+		}
+	}
 	return python.Dict{
 		{Key: "name", Value: d.Name}, {Key: "backend", Value: d.Backend}, {Key: "store", Value: d.Store},
 		{Key: "key", Value: d.Key}, {Key: "expires", Value: d.Expires}, {Key: "holds", Value: d.Holds}, {Key: "serializer", Value: d.Serializer},
@@ -269,5 +353,6 @@ func checkObject(d celeryresults.Description, f finding) python.Dict {
 		{Key: "ok", Value: f.err == nil}, {Key: "probe", Value: f.text},
 		{Key: "store_seconds", Value: f.store.Seconds()}, {Key: "get_seconds", Value: f.get.Seconds()},
 		{Key: "missing", Value: missing}, {Key: "remedy", Value: textOrNone(f.remedy())},
+		{Key: "mismatches", Value: mismatches},
 	}
 }

@@ -119,9 +119,23 @@ check be interrupted, the probe expires within a minute. For django-db it names 
 columns and tables that are absent, and the command that makes them: without them
 results are kept all the same, but lists, labels and chords may lack something.
 
+It also compares the settings with what lies in the store, where that shows its keys:
+results under another prefix, version or database number, in another serializer, or
+with another lifetime are named, and what to do. --against compares with the
+settings of a Python project, too, which it writes like this, without passwords:
+
+  celery-results check --export-script > export_settings.py
+  python manage.py shell -v 0 < export_settings.py > settings.json
+
+Where there is no manage.py, let the script import the Celery app (--app):
+
+  python export_settings.py --app shop.celery:app > settings.json
+
 The exit status is 0 when every backend works, 6 when one can't be reached, 2
-when the settings are wrong or a table is missing, and 1 when one keeps something
-else than was stored. --backend limits the check to one backend.`
+when the settings are wrong or do not match Python's, or a table is missing, and 1
+when one keeps something else than was stored. --backend limits the check to one
+backend.`
 
 const checkExample = `  celery-results check --settings settings.toml
-  celery-results check --backend archive --format json`
+  celery-results check --backend archive --format json
+  celery-results check --against settings.json`

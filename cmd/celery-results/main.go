@@ -18,6 +18,7 @@ import (
 
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/backends"
+	"github.com/celeryresults/celeryresults/internal/doctor"
 	"github.com/celeryresults/celeryresults/settings"
 )
 
@@ -59,8 +60,9 @@ type cli struct {
 
 	settingsFile, backend, format string
 
-	running bool // the arguments were understood
-	status  int  // the worst so far
+	running bool           // the arguments were understood
+	status  int            // the worst so far
+	python  *doctor.Python // of check --against; nil without
 }
 
 func (c *cli) root() *cobra.Command {

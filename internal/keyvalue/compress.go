@@ -92,3 +92,23 @@ func plainly(data []byte) ([]byte, error) {
 	}
 	return plain, nil
 }
+
+// Serializer tells by their first bytes in which of kombu's serializers a document is,
+// compressed or not; empty: in none.
+func Serializer(data []byte) string {
+	data, err := plainly(data)
+	if err != nil || len(data) == 0 {
+		return ""
+	}
+	switch first := data[0]; {
+	case first == '{':
+		return "json"
+	case first == 0x80 && len(data) > 1 && data[1] >= 2 && data[1] <= 5:
+		return "pickle"
+	case first >= 0x80 && first <= 0x8f, first == 0xde, first == 0xdf:
+		return "msgpack"
+	case bytes.HasPrefix(data, []byte("children:")), bytes.HasPrefix(data, []byte("status:")), bytes.Contains(data, []byte("\nstatus: ")):
+		return "yaml"
+	}
+	return ""
+}
