@@ -5,8 +5,9 @@ PACKAGES ?= ./...
 RUN := $(GO) run ./internal/testserver/run
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZTIME ?= 30s
+ADAPTERS := $(patsubst %/go.mod,%,$(wildcard adapters/*/go.mod))
 
-.PHONY: help test quick lint interop bench fuzz servers build cover
+.PHONY: help test quick lint interop adapters bench fuzz servers build cover
 
 help: ## list what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -26,9 +27,13 @@ lint: ## gofmt, go mod tidy, staticcheck and the linters of .golangci.yml
 	$(GO) mod tidy -diff
 	$(GO) tool -modfile=tools/go.mod staticcheck $(PACKAGES)
 	$(GO) run $(GOLANGCI) run $(PACKAGES)
+	@for adapter in $(ADAPTERS); do echo "lint $$adapter"; (cd $$adapter && $(GO) run $(GOLANGCI) run ./...) || exit 1; done
 
 interop: servers ## real Django and Celery read what Go wrote, and the other way round
 	$(RUN) -- $(GO) test -count=1 ./interop/...
+
+adapters: servers ## the adapters for other task queues, each a module of its own, and their examples
+	@for adapter in $(ADAPTERS); do $(RUN) -- sh -c "cd $$adapter && $(GO) vet ./... && $(GO) test -race ./..." || exit 1; done
 
 bench: servers ## benchmarks: ratios against the raw client or a peer in the same run
 	$(RUN) -- $(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)

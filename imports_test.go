@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -176,4 +178,17 @@ func TestSQLDriversAreLeftToThePrograms(t *testing.T) {
 			assert.NotContains(t, drivers, dep, "%s links a driver", name)
 		}
 	}
+}
+
+// TestAdaptersKeepTheirModules keeps the requirements of the adapters from everybody
+// else: each is a module of its own.
+func TestAdaptersKeepTheirModules(t *testing.T) {
+	required, err := os.ReadFile("go.mod")
+	require.NoError(t, err)
+	for _, module := range []string{"gocelery", "machinery", "gopher-celery"} {
+		assert.NotContains(t, string(required), module)
+	}
+	modules, err := filepath.Glob("adapters/*/go.mod")
+	require.NoError(t, err)
+	assert.Len(t, modules, 3)
 }
