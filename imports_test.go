@@ -91,6 +91,7 @@ var layers = []struct {
 	{".", []string{"cache", "python", "internal/serialization"}},
 	{"internal/doctor", []string{".", "cache", "internal/keyvalue", "internal/serialization"}},
 	{"internal/keyvalue", []string{".", "python", "internal/compression", "internal/serialization"}},
+	{"web", []string{".", "cache", "python"}},
 	{"settings", []string{".", "cache"}},
 	{"backends/backendtest", []string{".", "cache", "python"}},
 	{"backends/", []string{".", "cache", "internal", "python"}},

@@ -99,6 +99,17 @@ def cache_count(prefix, n):
 
 
 @command
+def http(path):
+    """What the views of django-celery-results answer: a status, and the JSON."""
+    answer = Client(raise_request_exception=False).get(path)
+    try:
+        body = plain(json.loads(answer.content))
+    except ValueError:
+        body = None
+    return {"status": answer.status_code, "body": body}
+
+
+@command
 def unapplied(label):
     """Names the application's migrations that Django would still run."""
     executor = MigrationExecutor(connection)
