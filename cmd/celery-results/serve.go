@@ -1,0 +1,162 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/celeryresults/celeryresults/backends"
+	"github.com/celeryresults/celeryresults/web"
+)
+
+const serveHelp = `Serves results over HTTP: pages for people at /, an API for programs under /api/
+(its description is /api/openapi.json), and the URLs of django-celery-results.
+
+It listens on this machine alone unless --listen says otherwise, and answers nobody
+who does not know the token in --token-file: as a bearer token, or as the password of
+any user, which browsers ask for. --no-auth takes everybody, and only goes with an
+address of this machine. Put a proxy with TLS in front of anything else.
+
+Results can only be read. --allow-forget lets people and programs delete them.
+Tracebacks are left out without --show-tracebacks, and the values of arguments whose
+names --redact lists are shown as ***.
+
+It ends with an interrupt, after the requests under way; the exit status is 0 then, 2
+when the settings are wrong, and 6 when it can't listen.`
+
+const serveExample = `  celery-results serve --no-auth
+  celery-results serve --listen :8080 --token-file /run/secrets/results --redact card,token`
+
+// serveFlags are the flags of serve.
+type serveFlags struct {
+	listen, tokenFile                           string
+	noAuth, allowForget, showTracebacks, strict bool
+	redact                                      []string
+}
+
+func (c *cli) serveCommand() *cobra.Command {
+	var f serveFlags
+	cmd := &cobra.Command{
+		Use: "serve", Short: "Serve results over HTTP", Long: serveHelp, Example: serveExample,
+		Args: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case len(args) > 0:
+				return usage(cmd, "takes no arguments; --listen says where")
+			case f.noAuth == (f.tokenFile != ""):
+				return usage(cmd, "needs --token-file FILE, or --no-auth")
+			case f.noAuth && !loopback(f.listen):
+				return usage(cmd, "--no-auth only goes with an address of this machine, such as 127.0.0.1:8080")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.serve(cmd.Context(), f) },
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.StringVar(&f.listen, "listen", "127.0.0.1:8080", "the `address` to listen on")
+	flags.StringVar(&f.tokenFile, "token-file", "", "a `file` with the token that clients have to know")
+	flags.BoolVar(&f.noAuth, "no-auth", false, "answer everybody on this machine")
+	flags.BoolVar(&f.allowForget, "allow-forget", false, "let results be deleted")
+	flags.BoolVar(&f.showTracebacks, "show-tracebacks", false, "show tracebacks")
+	flags.BoolVar(&f.strict, "unknown-404", false, "answer django-celery-results' URLs with 404 for what nobody knows")
+	flags.StringSliceVar(&f.redact, "redact", nil, "`names` of arguments whose values are not shown")
+	return cmd
+}
+
+// loopback reports whether an address is of this machine alone.
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// errNoToken is a token that everybody could guess.
+var errNoToken = errors.New("has no token: one line of 16 characters or more")
+
+const shortestToken = 16
+
+func readToken(file string) (string, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("--token-file: %w", err)
+	}
+	token := string(bytes.TrimSpace(data))
+	if len(token) < shortestToken || strings.ContainsAny(token, "\r\n") {
+		return "", fmt.Errorf("--token-file %s %w", file, errNoToken)
+	}
+	return token, nil
+}
+
+// The limits of requests, and of the time that those under way have at the end.
+const (
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
+	headerBytes   = 64 << 10
+	bodyBytes     = 64 << 10
+	endTimeout    = 10 * time.Second
+)
+
+func (c *cli) serve(ctx context.Context, f serveFlags) error {
+	s, err := c.readSettings()
+	if err != nil {
+		return err
+	}
+	authorize := web.Authorizer(web.Anybody)
+	if !f.noAuth {
+		token, err := readToken(f.tokenFile)
+		if err != nil {
+			return withStatus(statusUsage, err)
+		}
+		authorize = web.Token(token)
+	}
+	app, err := backends.Open(s)
+	if err != nil {
+		return withStatus(statusUsage, err)
+	}
+	defer app.Close()
+	handler, err := web.New(web.Options{
+		App: app, Authorize: authorize, AllowForget: f.allowForget, ShowTracebacks: f.showTracebacks, UnknownIs404: f.strict, Redact: f.redact,
+		Log: slog.New(slog.NewTextHandler(c.stderr, nil)),
+	})
+	if err != nil {
+		return withStatus(statusUsage, err)
+	}
+	var listening net.ListenConfig
+	listener, err := listening.Listen(ctx, "tcp", f.listen)
+	if err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	if _, err := io.WriteString(c.stderr, "celery-results: serving on http://"+listener.Addr().String()+"/\n"); err != nil {
+		return err
+	}
+	requests, end := context.WithCancel(context.WithoutCancel(ctx)) // of streams, which would not end by themselves
+	defer end()
+	server := &http.Server{
+		Handler: http.MaxBytesHandler(handler, bodyBytes), ReadHeaderTimeout: headerTimeout, ReadTimeout: headerTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: headerBytes, BaseContext: func(net.Listener) context.Context { return requests },
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	end()
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	defer cancel()
+	return server.Shutdown(last)
+}
