@@ -88,5 +88,5 @@ func TestReadmeCommands(t *testing.T) {
 			ran++
 		}
 	}
-	assert.Equal(t, 13, ran)
+	assert.Equal(t, 14, ran)
 }

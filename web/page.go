@@ -22,7 +22,7 @@ type page struct{ templates map[string]*template.Template }
 func newPage() (*page, error) {
 	p := &page{templates: map[string]*template.Template{}}
 	functions := template.FuncMap{"path": url.PathEscape, "ago": ago, "exact": exact, "span": span, "symbol": symbol, "lower": strings.ToLower}
-	for _, name := range []string{"list", "task", "group", "error"} {
+	for _, name := range []string{"list", "task", "group", "overview", "error"} {
 		t, err := template.New("layout.html").Funcs(functions).ParseFS(files, "templates/layout.html", "templates/"+name+".html")
 		if err != nil {
 			return nil, err

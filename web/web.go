@@ -138,7 +138,9 @@ func (h *Handler) routes() {
 	read("/api/groups/{id}/events", h.groupEvents)
 	h.mux.HandleFunc("GET /api/openapi.json", serveFile("openapi.json", "application/json"))
 
+	read("/api/stats", h.getStats)
 	read("/{$}", h.listPage)
+	read("/overview", h.overviewPage)
 	read("/tasks/{id}", h.taskPage)
 	read("/groups/{id}", h.groupPage)
 	h.mux.Handle("POST /tasks/{id}/forget", h.may(Forget, h.forgetForm))

@@ -401,6 +401,30 @@ func TestPages(t *testing.T) {
 	assert.Contains(t, body, "keeps no lists")
 }
 
+func TestTheOverview(t *testing.T) {
+	s := inTables(t, anybody)
+	status, body := s.get(t, "/overview")
+	assert.Equal(t, 200, status)
+	assert.Contains(t, body, "Nothing has ended")
+	require.NoError(t, s.app.MarkAsStarted(t.Context(), request("a")))
+	require.NoError(t, s.app.MarkAsDone(t.Context(), request("a"), 1))
+	require.NoError(t, s.app.MarkAsFailure(t.Context(), &celeryresults.Request{ID: "b", Task: "<b>"}, errors.New("no")))
+	for _, span := range []string{"", "?span=1h", "?span=7d", "?span=30d"} {
+		status, body = s.get(t, "/overview"+span)
+		assert.Equal(t, 200, status)
+		assert.Contains(t, body, "<strong>2</strong> done, <strong>1</strong> failed (50.0 %)")
+		assert.Contains(t, body, "1 failed</title>")
+		assert.Contains(t, body, "points=")
+		assert.NotContains(t, body, "<b>")
+	}
+	_, body = s.get(t, "/api/stats")
+	assert.Contains(t, body, `{"task":"shop.add","total":1,"states":{"SUCCESS":1}}`)
+	status, _ = s.get(t, "/overview?span=x")
+	assert.Equal(t, 400, status)
+	status, _ = inMemory(t, anybody).get(t, "/api/stats")
+	assert.Equal(t, 501, status)
+}
+
 // The description says what the handlers take and answer.
 func TestTheDescriptionIsTrue(t *testing.T) {
 	s := inTables(t, web.Options{Authorize: web.Anybody, AllowForget: true})
@@ -433,6 +457,8 @@ func TestTheDescriptionIsTrue(t *testing.T) {
 					value = "done"
 				case p.Name == "cursor":
 					continue // only one of a page's
+				case p.Name == "span":
+					value = "7d"
 				case p.Name == "wait":
 					value = "1s"
 				case value == "":
@@ -446,7 +472,7 @@ func TestTheDescriptionIsTrue(t *testing.T) {
 			assert.Contains(t, operation.Responses, fmt.Sprint(status), path)
 		}
 	}
-	assert.Equal(t, 13, tried)
+	assert.Equal(t, 14, tried)
 	answer, _ := s.do(t, "DELETE", "/api/tasks/a")
 	assert.Equal(t, 204, answer.StatusCode)
 }
