@@ -86,6 +86,7 @@ var rows = []row{
 	{"an error tells what became of the result", outcomes},
 	{"a watch sees every state until the task is ready", watchStates},
 	{"a list is sorted, filtered and paged, where there are lists", lists},
+	{"a walk finds every result, where there are walks", walks},
 	{"a chord fires once, with all members in order, where there are chords", chordsFireOnce},
 	{"a chord waits until its body is handed over, where there are chords", chordBodies},
 	{"closing twice is no error", closeTwice},

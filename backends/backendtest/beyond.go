@@ -207,3 +207,42 @@ func chordBodies(t *testing.T, h Harness) {
 	require.Error(t, chords.StartChord(t.Context(), celeryresults.Chord{ID: newID("empty")}))
 	require.Error(t, chords.StartChord(t.Context(), celeryresults.Chord{ID: newID("twice"), Members: []string{"a", "a"}}))
 }
+
+// walks looks for its own results, as several tests share a store.
+func walks(t *testing.T, h Harness) {
+	b := open(t, h, celeryresults.Settings{ResultExtended: true})
+	wanted := map[string]int{}
+	for i := range 2500 {
+		id := newID("walk")
+		wanted[id] = i
+	}
+	for id, value := range wanted {
+		store(t, b, done(id, value))
+	}
+	found := 0
+	for meta, err := range celeryresults.Walk(withTimeout(t, time.Minute), b) {
+		if errors.Is(err, errors.ErrUnsupported) {
+			t.Log("the store shows no results but those that are asked for")
+			return
+		}
+		require.NoError(t, err)
+		value, own := wanted[meta.TaskID]
+		if !own {
+			continue
+		}
+		tree, err := meta.Result.Any()
+		require.NoError(t, err)
+		assert.EqualValues(t, value, tree)
+		delete(wanted, meta.TaskID)
+		found++
+	}
+	assert.Equal(t, 2500, found)
+	for range celeryresults.Walk(t.Context(), b) {
+		break // it ends when nobody wants more
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, err := range celeryresults.Walk(ctx, b) {
+		require.ErrorIs(t, err, context.Canceled)
+	}
+}

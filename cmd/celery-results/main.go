@@ -83,7 +83,7 @@ func (c *cli) root() *cobra.Command {
 	flags.StringVar(&c.backend, "backend", "", "a `name` of CELERY_RESULT_BACKENDS, instead of the default backend")
 	flags.StringVar(&c.format, "format", formatTable, "output `form`: json or kombu, one object a line, or table, for people")
 	root.AddCommand(c.getCommand(), c.waitCommand(), c.storeCommand(), c.forgetCommand(), c.groupCommand(), c.checkCommand(),
-		c.listCommand(), c.watchCommand(), c.statsCommand(), c.serveCommand(), c.cleanupCommand(), c.migrateCommand(), c.djceleryCommand(), c.createCacheTableCommand(), c.versionCommand())
+		c.listCommand(), c.watchCommand(), c.statsCommand(), c.exportCommand(), c.importCommand(), c.serveCommand(), c.cleanupCommand(), c.migrateCommand(), c.djceleryCommand(), c.createCacheTableCommand(), c.versionCommand())
 	return root
 }
 
