@@ -55,6 +55,37 @@ func NewApp(settings Settings, fallback Backend, named map[string]Backend) (*App
 	return a, nil
 }
 
+// Wrap returns an App of the same settings and bindings whose backends are what wrap
+// returns of this one's, such as ones that are observed (package observe). It is called
+// once for each backend, with its name: DefaultBackend, a named one's, or the pattern of a
+// binding to one without a name. What wrap returns must close what it was given. The App
+// that Wrap was called on is used no more.
+func (a *App) Wrap(wrap func(name string, b Backend) Backend) *App {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	type pair struct{ inner, outer Backend }
+	var done []pair
+	once := func(name string, b Backend) Backend {
+		for _, p := range done {
+			if same(p.inner, b) {
+				return p.outer
+			}
+		}
+		outer := wrap(name, b)
+		done = append(done, pair{b, outer})
+		return outer
+	}
+	w := &App{settings: a.settings, named: map[string]Backend{}, pollers: map[Backend]*Poller{}}
+	w.fallback = once(DefaultBackend, a.fallback)
+	for _, name := range a.BackendNames() {
+		w.named[name] = once(name, a.named[name])
+	}
+	for _, b := range a.bindings {
+		w.bindings = append(w.bindings, binding{b.pattern, once(b.pattern, b.backend)})
+	}
+	return w
+}
+
 // Settings returns what the App was made with.
 func (a *App) Settings() Settings { return a.settings }
 

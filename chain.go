@@ -135,7 +135,7 @@ func (c *Chain) Forget(ctx context.Context, taskIDs ...string) error {
 func (c *Chain) groupers() []Grouper {
 	var list []Grouper
 	for _, b := range append([]Backend{c.Backend}, c.fallbacks...) {
-		if g, ok := b.(Grouper); ok {
+		if g, ok := BackendAs[Grouper](b); ok {
 			list = append(list, g)
 		}
 	}
@@ -144,7 +144,7 @@ func (c *Chain) groupers() []Grouper {
 
 // SaveGroup implements Grouper, in the primary backend.
 func (c *Chain) SaveGroup(ctx context.Context, group ResultTuple) error {
-	g, ok := c.Backend.(Grouper)
+	g, ok := BackendAs[Grouper](c.Backend)
 	if !ok {
 		return fmt.Errorf("celeryresults: save group %q: the backend keeps no groups: %w", group.ID, errors.ErrUnsupported)
 	}

@@ -81,7 +81,8 @@ var layers = []struct {
 	{"internal/merge", nil},
 	{"internal/sqldialect", []string{"cache"}},
 	{"internal/redisclient", []string{"cache", "internal/inflight"}},
-	{"internal/retry", []string{"."}},
+	{"internal/trace", nil},
+	{"internal/retry", []string{".", "internal/trace"}},
 	{"internal/resultschema", []string{"internal/sqldialect"}},
 	{"internal/testserver", []string{"internal/testserver"}},
 	{"cache/caches", []string{"cache", "internal"}},
@@ -92,6 +93,8 @@ var layers = []struct {
 	{"internal/doctor", []string{".", "cache", "internal/keyvalue", "internal/serialization"}},
 	{"internal/keyvalue", []string{".", "python", "internal/compression", "internal/serialization"}},
 	{"web", []string{".", "cache", "python"}},
+	{"observe/prometheus", []string{".", "observe"}},
+	{"observe", []string{".", "internal/trace"}},
 	{"settings", []string{".", "cache"}},
 	{"backends/backendtest", []string{".", "cache", "python"}},
 	{"backends/", []string{".", "cache", "internal", "python"}},
@@ -167,6 +170,22 @@ func TestTestLibrariesStayInTests(t *testing.T) {
 	}
 }
 
+// TestMetricsAreLeftToThoseWhoWantThem keeps Prometheus' client out of other programs.
+func TestMetricsAreLeftToThoseWhoWantThem(t *testing.T) {
+	linked := 0
+	for _, p := range listPackages(t) {
+		name := own([]string{p.ImportPath})[0]
+		for _, dep := range p.Deps {
+			if !strings.HasPrefix(dep, "github.com/prometheus/") {
+				continue
+			}
+			linked++
+			assert.True(t, name == "observe/prometheus" || strings.HasPrefix(name, "cmd/"), "%s links %s", name, dep)
+		}
+	}
+	assert.Positive(t, linked)
+}
+
 // TestSQLDriversAreLeftToThePrograms keeps drivers out of the library.
 func TestSQLDriversAreLeftToThePrograms(t *testing.T) {
 	drivers := []string{"github.com/jackc/pgx/v5", "github.com/go-sql-driver/mysql", "modernc.org/sqlite"}
@@ -186,10 +205,10 @@ func TestSQLDriversAreLeftToThePrograms(t *testing.T) {
 func TestAdaptersKeepTheirModules(t *testing.T) {
 	required, err := os.ReadFile("go.mod")
 	require.NoError(t, err)
-	for _, module := range []string{"gocelery", "machinery", "gopher-celery"} {
+	for _, module := range []string{"gocelery", "machinery", "gopher-celery", "go.opentelemetry.io"} {
 		assert.NotContains(t, string(required), module)
 	}
 	modules, err := filepath.Glob("adapters/*/go.mod")
 	require.NoError(t, err)
-	assert.Len(t, modules, 3)
+	assert.Len(t, modules, 4)
 }

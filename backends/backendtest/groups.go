@@ -15,7 +15,7 @@ import (
 
 func grouper(t *testing.T, h Harness) celeryresults.Grouper {
 	t.Helper()
-	g, ok := open(t, h, celeryresults.Settings{}).(celeryresults.Grouper)
+	g, ok := celeryresults.BackendAs[celeryresults.Grouper](open(t, h, celeryresults.Settings{}))
 	require.True(t, ok, "the backend keeps no groups")
 	return g
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/celeryresults/celeryresults/internal/serialization/json"
 	"github.com/celeryresults/celeryresults/internal/serialization/pickle"
 	"github.com/celeryresults/celeryresults/internal/serialization/registry"
+	"github.com/celeryresults/celeryresults/internal/trace"
 )
 
 // CacheBackend is a celeryresults.Backend in a cache, with groups and waiting.
@@ -142,6 +143,7 @@ func (b *CacheBackend) store(ctx context.Context, meta *celeryresults.TaskMeta, 
 	if err != nil {
 		return err
 	}
+	trace.Sent(ctx, len(item.Value))
 	return b.cache.Update(ctx, key, b.expires, func(old cache.Item, found bool) (cache.Item, error) {
 		if !found || override {
 			return item, nil

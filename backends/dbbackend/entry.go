@@ -62,10 +62,13 @@ type entry struct {
 // label is an entry of the caller's metadata that lists can be filtered by.
 type label struct{ name, value string }
 
-// size is about how many bytes the entry adds to a statement.
-func (e *entry) size() int {
-	return len(e.result) + len(e.meta) + len(e.args) + len(e.kwargs) + len(e.traceback) + 512
+// bytes is how many bytes the encoded values have.
+func (e *entry) bytes() int {
+	return len(e.result) + len(e.meta) + len(e.args) + len(e.kwargs) + len(e.traceback)
 }
+
+// size is about how many bytes the entry adds to a statement.
+func (e *entry) size() int { return e.bytes() + 512 }
 
 // longestLabel and longestValue are the widths of the label table's columns in
 // characters. What is longer is kept, but can't be looked for.

@@ -14,6 +14,7 @@ import (
 	"github.com/celeryresults/celeryresults/internal/keyvalue"
 	"github.com/celeryresults/celeryresults/internal/retry"
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
+	"github.com/celeryresults/celeryresults/internal/trace"
 )
 
 // StoreResult implements celeryresults.Backend. The stores of concurrent callers
@@ -46,6 +47,7 @@ func (b *DatabaseBackend) storeMeta(ctx context.Context, meta *celeryresults.Tas
 		return notStored(meta.TaskID, err)
 	}
 	b.stored.Add(1)
+	trace.Sent(ctx, e.bytes())
 	r := &request{ctx: ctx, entry: e, layout: l}
 	defer b.recent.add(e.id)
 	answer, err := b.stores.Do(ctx, r)

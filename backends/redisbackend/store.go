@@ -10,6 +10,7 @@ import (
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/cache"
 	"github.com/celeryresults/celeryresults/internal/keyvalue"
+	"github.com/celeryresults/celeryresults/internal/trace"
 )
 
 // maxValue is the longest string that Redis holds.
@@ -47,6 +48,7 @@ func (b *RedisBackend) storeMeta(ctx context.Context, meta *celeryresults.TaskMe
 	if err != nil {
 		return failed(meta.TaskID, celeryresults.OutcomeNotStored, err)
 	}
+	trace.Sent(ctx, len(r.document))
 	answer, err := b.stores.Do(ctx, r)
 	if err == nil {
 		return answer

@@ -17,6 +17,7 @@ import (
 	"github.com/celeryresults/celeryresults/internal/serialization/json"
 	"github.com/celeryresults/celeryresults/internal/serialization/pickle"
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
+	"github.com/celeryresults/celeryresults/internal/trace"
 	"github.com/celeryresults/celeryresults/python"
 )
 
@@ -30,6 +31,20 @@ type entry struct {
 	name, args, kwargs, worker        any
 	retries, queue, stamps            any
 	extended                          bool
+}
+
+// bytes is how many bytes the encoded values have.
+func (e *entry) bytes() int {
+	n := 0
+	for _, v := range []any{e.result, e.traceback, e.children, e.args, e.kwargs, e.stamps} {
+		switch t := v.(type) {
+		case []byte:
+			n += len(t)
+		case string:
+			n += len(t)
+		}
+	}
+	return n
 }
 
 // power says which records a result may replace, beside those that have expired:
@@ -180,6 +195,7 @@ func (b *DatabaseBackend) storeMeta(ctx context.Context, meta *celeryresults.Tas
 	if err != nil {
 		return failed(celeryresults.OutcomeNotStored, err)
 	}
+	trace.Sent(ctx, e.bytes())
 	if _, ends := ctx.Deadline(); !ends { // a statement that hangs ends, too
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, retry.Patience)

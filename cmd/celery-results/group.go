@@ -47,7 +47,7 @@ func (c *cli) withGroups(ctx context.Context, args []string, run groupRun) error
 		return err
 	}
 	defer backend.Close()
-	groups, ok := backend.(celeryresults.Grouper)
+	groups, ok := celeryresults.BackendAs[celeryresults.Grouper](backend)
 	if !ok {
 		return fmt.Errorf("this backend keeps no groups: %w", errors.ErrUnsupported)
 	}

@@ -13,9 +13,14 @@ import (
 	"strings"
 	"time"
 
+	client "github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
 
 	"github.com/celeryresults/celeryresults/backends"
+	"github.com/celeryresults/celeryresults/observe"
+	"github.com/celeryresults/celeryresults/observe/prometheus"
 	"github.com/celeryresults/celeryresults/web"
 )
 
@@ -26,6 +31,9 @@ It listens on this machine alone unless --listen says otherwise, and answers nob
 who does not know the token in --token-file: as a bearer token, or as the password of
 any user, which browsers ask for. --no-auth takes everybody, and only goes with an
 address of this machine. Put a proxy with TLS in front of anything else.
+
+/metrics is for Prometheus, to those who know the token, with what the backends do; the
+library has a dashboard for Grafana (observe/prometheus).
 
 Results can only be read. --allow-forget lets people and programs delete them.
 Tracebacks are left out without --show-tracebacks, and the values of arguments whose
@@ -71,6 +79,24 @@ func (c *cli) serveCommand() *cobra.Command {
 	flags.BoolVar(&f.strict, "unknown-404", false, "answer django-celery-results' URLs with 404 for what nobody knows")
 	flags.StringSliceVar(&f.redact, "redact", nil, "`names` of arguments whose values are not shown")
 	return cmd
+}
+
+// withMetrics serves metrics, too: ours, the runtime's and the process's.
+func withMetrics(h http.Handler, m *prometheus.Metrics, authorize web.Authorizer) http.Handler {
+	registry := client.NewRegistry()
+	registry.MustRegister(m, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	served := promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+	mux := http.NewServeMux()
+	mux.Handle("/", h)
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
+		if authorize(r, web.Read) != nil {
+			w.Header().Set("WWW-Authenticate", `Basic realm="celery results", charset="UTF-8"`)
+			http.Error(w, "who are you?", http.StatusUnauthorized)
+			return
+		}
+		served.ServeHTTP(w, r)
+	})
+	return mux
 }
 
 // loopback reports whether an address is of this machine alone.
@@ -126,6 +152,8 @@ func (c *cli) serve(ctx context.Context, f serveFlags) error {
 	if err != nil {
 		return withStatus(statusUsage, err)
 	}
+	metrics := prometheus.New()
+	app = observe.App(app, metrics)
 	defer app.Close()
 	handler, err := web.New(web.Options{
 		App: app, Authorize: authorize, AllowForget: f.allowForget, ShowTracebacks: f.showTracebacks, UnknownIs404: f.strict, Redact: f.redact,
@@ -145,7 +173,7 @@ func (c *cli) serve(ctx context.Context, f serveFlags) error {
 	requests, end := context.WithCancel(context.WithoutCancel(ctx)) // of streams, which would not end by themselves
 	defer end()
 	server := &http.Server{
-		Handler: http.MaxBytesHandler(handler, bodyBytes), ReadHeaderTimeout: headerTimeout, ReadTimeout: headerTimeout, IdleTimeout: idleTimeout,
+		Handler: http.MaxBytesHandler(withMetrics(handler, metrics, authorize), bodyBytes), ReadHeaderTimeout: headerTimeout, ReadTimeout: headerTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: headerBytes, BaseContext: func(net.Listener) context.Context { return requests },
 	}
 	served := make(chan error, 1)

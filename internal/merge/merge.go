@@ -51,7 +51,7 @@ type batch[R, V any] struct {
 	done     chan struct{} // closed once answers and err are set
 	answers  []V
 	err      error
-	ctx      context.Context // ends when the last caller has gone
+	ctx      context.Context // ends when the last caller has gone; has the values of the first one's
 	cancel   context.CancelFunc
 	wanted   int // callers that still wait; guarded by the Group's mu
 	late     *time.Timer
@@ -60,7 +60,7 @@ type batch[R, V any] struct {
 // Do returns the answer to a request. When ctx ends first, it returns ctx's
 // error at once; the request may still be sent.
 func (g *Group[R, V]) Do(ctx context.Context, request R) (V, error) {
-	b, i := g.join(request)
+	b, i := g.join(ctx, request)
 	if b == nil {
 		defer g.next()
 		return g.one(ctx, request)
@@ -83,7 +83,7 @@ func (g *Group[R, V]) Do(ctx context.Context, request R) (V, error) {
 
 // join adds the request to the next batch and returns its place there, or nil
 // when the caller may send it directly.
-func (g *Group[R, V]) join(request R) (*batch[R, V], int) {
+func (g *Group[R, V]) join(ctx context.Context, request R) (*batch[R, V], int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.active < g.most {
@@ -92,7 +92,7 @@ func (g *Group[R, V]) join(request R) (*batch[R, V], int) {
 	}
 	if g.queue == nil {
 		g.queue = &batch[R, V]{done: make(chan struct{})}
-		g.queue.ctx, g.queue.cancel = context.WithCancel(context.Background())
+		g.queue.ctx, g.queue.cancel = context.WithCancel(context.WithoutCancel(ctx))
 		late := g.queue
 		late.late = time.AfterFunc(longestWait, func() { g.sendLate(late) })
 	}

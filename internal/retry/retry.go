@@ -10,6 +10,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/internal/trace"
 )
 
 // Patience is how long an operation is repeated whose context has no deadline.
@@ -59,6 +60,7 @@ func (p Policy) Do(ctx context.Context, ready func(context.Context) error, helps
 		if over := ready(ctx); over != nil {
 			return struct{}{}, backoff.Permanent(over)
 		}
+		trace.Retry(ctx)
 		if err = operation(); err != nil && !helps(err) {
 			return struct{}{}, backoff.Permanent(err)
 		}
