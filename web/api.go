@@ -1,7 +1,6 @@
 package web
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -182,10 +181,10 @@ func (h *Handler) getTask(w http.ResponseWriter, r *http.Request) error {
 	}
 	var meta *celeryresults.TaskMeta
 	if wait > 0 {
-		ctx, cancel := context.WithTimeout(r.Context(), wait)
+		ctx, cancel := h.upTo(r, wait)
 		defer cancel()
 		meta, err = readable(celeryresults.NewAsyncResult(r.PathValue("id"), b).Wait(ctx))
-		if errors.Is(err, context.DeadlineExceeded) && r.Context().Err() == nil {
+		if err != nil && ctx.Err() != nil && r.Context().Err() == nil {
 			meta, err = nil, nil
 		}
 	}

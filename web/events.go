@@ -32,7 +32,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request) (*stream, conte
 	if longest <= 0 {
 		longest = streamWait
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), longest)
+	ctx, cancel := h.upTo(r, longest)
 	s := &stream{w: w, flow: http.NewResponseController(w), last: r.Header.Get("Last-Event-ID")}
 	_ = s.flow.SetWriteDeadline(time.Time{}) // the server may have one for all requests
 	s.comment("here")

@@ -35,6 +35,7 @@ type Action int
 const (
 	Read   Action = iota // results, lists and groups
 	Forget               // delete a result
+	Send                 // send a task
 )
 
 // Authorizer decides whether a request may do something. It returns nil, ErrUnauthorized
@@ -72,6 +73,10 @@ type Options struct {
 	// no names. Default: none.
 	Redact []string
 
+	// Sender sends tasks, for the URLs of django-celery: POST apply/<task>/ and GET tasks/. Nil:
+	// these are answered with 501.
+	Sender Sender
+
 	// MaxWait is the longest ?wait= and event stream. Default: a minute; 30 minutes
 	// for streams.
 	MaxWait time.Duration
@@ -92,6 +97,8 @@ type Handler struct {
 	mux     *http.ServeMux
 	guarded http.Handler // mux, behind what keeps other sites away
 	page    *page
+	closing context.Context // ends with Close
+	close   context.CancelFunc
 }
 
 //go:embed static templates openapi.json
@@ -111,9 +118,24 @@ func New(o Options) (*Handler, error) {
 		return nil, fmt.Errorf("web: %w", err)
 	}
 	h := &Handler{options: o, mux: http.NewServeMux(), page: pages}
+	h.closing, h.close = context.WithCancel(context.Background())
 	h.routes()
 	h.guarded = http.NewCrossOriginProtection().Handler(h.mux)
 	return h, nil
+}
+
+// Close ends event streams and long polls, whose clients ask again, and lets all other
+// requests end by themselves: for http.Server.RegisterOnShutdown. It returns nil.
+func (h *Handler) Close() error {
+	h.close()
+	return nil
+}
+
+// upTo returns a context that ends with the request, after that time, or with Close.
+func (h *Handler) upTo(r *http.Request, longest time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(r.Context(), longest)
+	stop := context.AfterFunc(h.closing, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 func (h *Handler) routes() {
@@ -129,6 +151,10 @@ func (h *Handler) routes() {
 	read("/{id}/status/{$}", h.taskStatus)
 	read("/{id}/group/done/{$}", h.groupDone)
 	read("/{id}/group/status/{$}", h.groupStatus)
+
+	// djcelery.urls and djcelery.views.
+	h.mux.Handle("POST /apply/{task}/{$}", h.may(Send, h.apply))
+	read("/tasks/{$}", h.registeredTasks)
 
 	read("/api/tasks", h.listTasks)
 	read("/api/tasks/{id}", h.getTask)
@@ -240,6 +266,9 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 		status, text = http.StatusNotFound, "nobody knows this group"
 	case errors.Is(err, errors.ErrUnsupported):
 		status, text = http.StatusNotImplemented, "this store can't do that"
+	case isSender(err):
+		text = "the task could not be sent"
+		fallthrough
 	default:
 		h.options.Log.ErrorContext(r.Context(), "celery results", "path", r.URL.Path, "error", err)
 	}
@@ -248,6 +277,11 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	h.page.error(w, r, status, text)
+}
+
+func isSender(err error) bool {
+	_, ok := errors.AsType[*senderError](err)
+	return ok
 }
 
 func isBadID(err error) bool {

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -127,6 +128,33 @@ func TestAProcessReportsAnUnreachableStoreInOneLine(t *testing.T) {
 			assert.Equal(t, statusUnreachable, cmd.ProcessState.ExitCode(), stderr.String())
 			assert.Equal(t, 1, strings.Count(stderr.String(), "\n"), stderr.String())
 			assert.NotContains(t, stderr.String(), "secret")
+		})
+	}
+}
+
+func TestASignalEndsServeAfterTheRequestsUnderWay(t *testing.T) {
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		t.Run(signal.String(), func(t *testing.T) {
+			cmd := process(t, sqliteEnvironment(t), "serve", "--no-auth", "--listen", "127.0.0.1:0")
+			stderr, err := cmd.StderrPipe()
+			require.NoError(t, err)
+			require.NoError(t, cmd.Start())
+			line, err := bufio.NewReader(stderr).ReadString('\n')
+			require.NoError(t, err)
+			found := servingOn.FindStringSubmatch(line)
+			require.NotNil(t, found, line)
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, found[1]+"api/tasks/never/events", nil)
+			require.NoError(t, err)
+			answer, err := http.DefaultClient.Do(r)
+			require.NoError(t, err)
+			defer answer.Body.Close()
+			stream := bufio.NewReader(answer.Body)
+			_, err = stream.ReadString('\n')
+			require.NoError(t, err)
+			require.NoError(t, cmd.Process.Signal(signal))
+			_, err = io.Copy(io.Discard, stream)
+			assert.NoError(t, err, "the stream ends as it should")
+			assert.NoError(t, cmd.Wait())
 		})
 	}
 }

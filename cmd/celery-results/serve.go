@@ -10,7 +10,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	client "github.com/prometheus/client_golang/prometheus"
@@ -126,14 +128,22 @@ func readToken(file string) (string, error) {
 	return token, nil
 }
 
-// The limits of requests, and of the time that those under way have at the end.
-const (
-	headerTimeout = 10 * time.Second
-	idleTimeout   = 2 * time.Minute
-	headerBytes   = 64 << 10
-	bodyBytes     = 64 << 10
-	endTimeout    = 10 * time.Second
-)
+// limits are those of requests, and of the time that those under way have at the end.
+type limits struct {
+	read, idle, end time.Duration
+	header          int   // bytes
+	body            int64 // bytes
+}
+
+var usualLimits = limits{read: 10 * time.Second, idle: 2 * time.Minute, end: 10 * time.Second, header: 64 << 10, body: 64 << 10}
+
+// newServer has no limit of the time to answer in: streams last, and all else has the limit of
+// the store.
+func newServer(h http.Handler, l limits) *http.Server {
+	return &http.Server{
+		Handler: http.MaxBytesHandler(h, l.body), ReadHeaderTimeout: l.read, ReadTimeout: l.read, IdleTimeout: l.idle, MaxHeaderBytes: l.header,
+	}
+}
 
 func (c *cli) serve(ctx context.Context, f serveFlags) error {
 	s, err := c.readSettings()
@@ -170,12 +180,10 @@ func (c *cli) serve(ctx context.Context, f serveFlags) error {
 	if _, err := io.WriteString(c.stderr, "celery-results: serving on http://"+listener.Addr().String()+"/\n"); err != nil {
 		return err
 	}
-	requests, end := context.WithCancel(context.WithoutCancel(ctx)) // of streams, which would not end by themselves
-	defer end()
-	server := &http.Server{
-		Handler: http.MaxBytesHandler(withMetrics(handler, metrics, authorize), bodyBytes), ReadHeaderTimeout: headerTimeout, ReadTimeout: headerTimeout, IdleTimeout: idleTimeout,
-		MaxHeaderBytes: headerBytes, BaseContext: func(net.Listener) context.Context { return requests },
-	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	server := newServer(withMetrics(handler, metrics, authorize), usualLimits)
+	server.RegisterOnShutdown(func() { _ = handler.Close() }) // streams would not end by themselves
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	select {
@@ -183,8 +191,11 @@ func (c *cli) serve(ctx context.Context, f serveFlags) error {
 		return fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
 	}
-	end()
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	stop() // another signal ends it at once
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), usualLimits.end)
 	defer cancel()
-	return server.Shutdown(last)
+	if err := server.Shutdown(last); err != nil {
+		return fmt.Errorf("serve: requests under way were broken off after %s: %w", usualLimits.end, errors.Join(err, server.Close()))
+	}
+	return nil
 }

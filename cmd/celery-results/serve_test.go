@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -79,7 +80,22 @@ func TestServe(t *testing.T) {
 	assert.Equal(t, 200, status)
 	assert.Contains(t, body, `"result":5`)
 
-	r, err := http.NewRequestWithContext(t.Context(), "GET", address+"api/tasks/never/events", nil)
+	status, _ = get("metrics", "")
+	assert.Equal(t, 401, status)
+	status, body = get("metrics", "a-token-that-is-long")
+	assert.Equal(t, 200, status)
+	assert.Contains(t, body, `celery_results_operation_duration_seconds_count{backend="default",operation="get",outcome="ok"} 1`)
+	assert.Contains(t, body, "go_goroutines")
+
+	r, err := http.NewRequestWithContext(t.Context(), "DELETE", address+"api/tasks/a", nil)
+	require.NoError(t, err)
+	r.SetBasicAuth("anybody", "a-token-that-is-long")
+	answer, err := http.DefaultClient.Do(r)
+	require.NoError(t, err)
+	answer.Body.Close()
+	assert.Equal(t, 403, answer.StatusCode, "without --allow-forget")
+
+	r, err = http.NewRequestWithContext(t.Context(), "GET", address+"api/tasks/never/events", nil)
 	require.NoError(t, err)
 	r.SetBasicAuth("anybody", "a-token-that-is-long")
 	stream, err := http.DefaultClient.Do(r) // which must not keep the server from ending
@@ -106,4 +122,34 @@ func TestServeIsSafeByDefault(t *testing.T) {
 		got := celeryResults(t, environ, "", append([]string{"serve"}, args...)...)
 		assert.Equal(t, statusUsage, got.status, "%v", args)
 	}
+}
+
+func TestLimitsOfRequests(t *testing.T) {
+	server := newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			http.Error(w, "too large", http.StatusRequestEntityTooLarge)
+		}
+	}), limits{read: 200 * time.Millisecond, idle: time.Minute, header: 4096, body: 100})
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	go func() { _ = server.Serve(listener) }() // until it is closed
+	t.Cleanup(func() { require.NoError(t, server.Close()) })
+	exchange := func(request string) string {
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", listener.Addr().String())
+		require.NoError(t, err)
+		defer conn.Close()
+		require.NoError(t, conn.SetDeadline(time.Now().Add(30*time.Second)))
+		_, err = io.WriteString(conn, request)
+		require.NoError(t, err)
+		answer, err := io.ReadAll(conn)
+		require.NoError(t, err, "the server ends it")
+		first, _, _ := strings.Cut(string(answer), "\r\n")
+		return first
+	}
+	const head = "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+	assert.Equal(t, "HTTP/1.1 200 OK", exchange(head+"Content-Length: 100\r\n\r\n"+strings.Repeat("a", 100)))
+	assert.Equal(t, "HTTP/1.1 413 Request Entity Too Large", exchange(head+"Content-Length: 101\r\n\r\n"+strings.Repeat("a", 101)))
+	assert.Equal(t, "HTTP/1.1 431 Request Header Fields Too Large", exchange(head+"X: "+strings.Repeat("a", 9000)+"\r\n\r\n"))
+	assert.Equal(t, "HTTP/1.1 400 Bad Request", exchange("POST / HT"), "a head that does not come")
+	assert.Equal(t, "HTTP/1.1 413 Request Entity Too Large", exchange(head+"Content-Length: 100\r\n\r\na"), "a body that does not come")
 }
