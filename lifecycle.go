@@ -186,6 +186,9 @@ func (a *App) meta(req *Request, state State, result Value) *TaskMeta {
 		PeriodicTaskName: req.PeriodicTaskName,
 		StampedHeaders:   req.StampedHeaders,
 	}
+	if len(a.settings.ResultRedact) > 0 {
+		m.Args, m.Kwargs = hiddenArgs(req.Args), redacted(req.Kwargs, a.settings.ResultRedact)
+	}
 	if m.Children == nil {
 		m.Children = []ResultTuple{}
 	}
@@ -207,6 +210,39 @@ func (a *App) meta(req *Request, state State, result Value) *TaskMeta {
 		}
 	}
 	return m
+}
+
+// redacted returns named arguments without the values that are not to be stored.
+func redacted(kwargs any, names []string) Value {
+	tree, err := NewValue(kwargs).Any()
+	if err != nil { // it can't be stored: StoreResult says so
+		return NewValue(kwargs)
+	}
+	return NewValue(python.Redact(tree, names))
+}
+
+// hiddenArgs returns positional arguments of which only the number is to be seen.
+func hiddenArgs(args any) Value {
+	tree, err := NewValue(args).Any()
+	if err != nil {
+		return NewValue(args)
+	}
+	var list []any
+	switch t := tree.(type) {
+	case nil:
+		return Value{}
+	case []any:
+		list = t
+	case python.Tuple:
+		list = t
+	default:
+		return NewValue(python.Redacted)
+	}
+	hidden := make([]any, len(list))
+	for i := range hidden {
+		hidden[i] = python.Redacted
+	}
+	return NewValue(hidden)
 }
 
 // redact puts texts of the caller's own in the place of arguments.

@@ -64,6 +64,13 @@ type Settings struct {
 	// of a member. A database needs none of that. Default: false.
 	ResultTally bool
 
+	// ResultRedact (CELERY_RESULT_REDACT; Celery has no such setting) are names of arguments
+	// whose values an App does not store: keyword arguments, and entries of mappings in
+	// them, at any depth and in any case, become python.Redacted, and so do all positional
+	// arguments, which have no names. Texts of the caller's own (Request.ArgsRepr and
+	// KwargsRepr) stay. Default: none.
+	ResultRedact []string
+
 	// ResultExtended (result_extended) stores the task's name, args, kwargs,
 	// worker, retries and queue, too. Default: false.
 	ResultExtended bool

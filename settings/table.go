@@ -25,6 +25,7 @@ var table = []setting{
 	{"CELERY_RESULT_EXPIRES", []string{"CELERY_TASK_RESULT_EXPIRES"}, toNullable(func(s *root) *time.Duration { return &s.ResultExpires }, expiry)},
 	{"CELERY_RESULT_TOMBSTONES", nil, to(func(s *root) *time.Duration { return &s.ResultTombstones }, span)},
 	{"CELERY_RESULT_TALLY", nil, to(func(s *root) *bool { return &s.ResultTally }, boolean)},
+	{"CELERY_RESULT_REDACT", nil, to(func(s *root) *[]string { return &s.ResultRedact }, list)},
 	{"CELERY_RESULT_EXTENDED", nil, to(func(s *root) *bool { return &s.ResultExtended }, boolean)},
 	{"CELERY_RESULT_SERIALIZER", nil, to(func(s *root) *string { return &s.ResultSerializer }, word)},
 	{"CELERY_RESULT_ACCEPT_CONTENT", []string{"RESULT_ACCEPT_CONTENT"}, to(func(s *root) *[]string { return &s.ResultAcceptContent }, list)},

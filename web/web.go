@@ -19,7 +19,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -328,10 +327,10 @@ func (h *Handler) shown(meta *celeryresults.TaskMeta) python.Dict {
 			}
 		case "args", "task_args", "task_kwargs":
 			if len(h.options.Redact) > 0 && f.Value != nil {
-				f.Value = hidden
+				f.Value = python.Redacted
 			}
 		case "kwargs":
-			f.Value = h.redacted(f.Value, 0)
+			f.Value = h.redacted(f.Value)
 		}
 		shown = append(shown, f)
 	}
@@ -342,47 +341,13 @@ func (h *Handler) shown(meta *celeryresults.TaskMeta) python.Dict {
 	return shown
 }
 
-// hidden stands for what is not shown.
-const hidden = "***"
-
-// redacted hides the values of names that are not to be seen.
-func (h *Handler) redacted(v any, depth int) any {
-	if len(h.options.Redact) == 0 || depth > 100 {
-		return v
+// redacted hides the values of names that are not to be seen, and the text of arguments that
+// were not kept.
+func (h *Handler) redacted(v any) any {
+	if _, text := v.(string); text && len(h.options.Redact) > 0 {
+		return python.Redacted
 	}
-	secret := func(name any) bool {
-		text, _ := name.(string)
-		return slices.ContainsFunc(h.options.Redact, func(s string) bool { return strings.EqualFold(s, text) })
-	}
-	switch t := v.(type) {
-	case map[string]any:
-		out := make(map[string]any, len(t))
-		for name, value := range t {
-			if out[name] = hidden; !secret(name) {
-				out[name] = h.redacted(value, depth+1)
-			}
-		}
-		return out
-	case python.Dict:
-		out := make(python.Dict, len(t))
-		for i, pair := range t {
-			if out[i] = (python.Pair{Key: pair.Key, Value: hidden}); !secret(pair.Key) {
-				out[i].Value = h.redacted(pair.Value, depth+1)
-			}
-		}
-		return out
-	case []any:
-		out := make([]any, len(t))
-		for i, item := range t {
-			out[i] = h.redacted(item, depth+1)
-		}
-		return out
-	case python.Tuple:
-		return h.redacted([]any(t), depth)
-	case string: // the text of arguments that were not kept
-		return hidden
-	}
-	return v
+	return python.Redact(v, h.options.Redact)
 }
 
 // Token returns an Authorizer that takes requests with the secret as a bearer token, or as
