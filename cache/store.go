@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"errors"
+	"iter"
 	"time"
 )
 
@@ -197,6 +198,14 @@ type Clearer interface {
 type Expirer interface {
 	// DeleteExpired removes the expired entries and returns how many.
 	DeleteExpired(ctx context.Context) (int64, error)
+}
+
+// KeyLister is a Store that shows the keys of its entries.
+type KeyLister interface {
+	// Keys yields the whole keys that begin with the text, each once, in any order; one
+	// that comes or goes meanwhile may or may not be among them, or be there twice. An
+	// error is the last value.
+	Keys(ctx context.Context, prefix string) iter.Seq2[string, error]
 }
 
 // Sampler is a Store that shows some of what lies in it, for people who want to know

@@ -92,27 +92,36 @@ func instant(name, value string) (time.Time, error) {
 	return time.Time{}, refuse(http.StatusBadRequest, "%s is no time, such as 2026-11-26T12:00:00Z", name)
 }
 
-func (h *Handler) list(r *http.Request) (*celeryresults.Page, error) {
+// list returns a page and, of a store without lists, what a look at its results has found
+// instead.
+func (h *Handler) list(r *http.Request) (*celeryresults.Page, *celeryresults.Survey, error) {
 	q, err := queryOf(r.URL.Query())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	b, err := h.backend(r)
 	if err != nil {
-		return nil, err
-	}
-	lister, ok := celeryresults.BackendAs[celeryresults.Lister](b)
-	if !ok {
-		return nil, refuse(http.StatusNotImplemented, "this store keeps no lists; results in a database (django-db) can be listed")
+		return nil, nil, err
 	}
 	ctx, cancel := withPatience(r)
 	defer cancel()
-	return lister.List(ctx, q)
+	if lister, ok := celeryresults.BackendAs[celeryresults.Lister](b); ok {
+		page, err := lister.List(ctx, q)
+		return page, nil, err
+	}
+	survey, err := celeryresults.SurveyResults(ctx, b, q, 0)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil, nil, refuse(http.StatusNotImplemented, "this store does not show what lies in it; databases, redis and most caches do")
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return &celeryresults.Page{Results: survey.Results}, survey, nil
 }
 
 // listTasks is GET /api/tasks.
 func (h *Handler) listTasks(w http.ResponseWriter, r *http.Request) error {
-	page, err := h.list(r)
+	page, survey, err := h.list(r)
 	if err != nil {
 		return err
 	}
@@ -124,7 +133,13 @@ func (h *Handler) listTasks(w http.ResponseWriter, r *http.Request) error {
 	if page.Next != "" {
 		next = page.Next
 	}
-	return writeTagged(w, r, http.StatusOK, python.Dict{{Key: "results", Value: results}, {Key: "next", Value: next}})
+	answer := python.Dict{{Key: "results", Value: results}, {Key: "next", Value: next}}
+	if survey != nil {
+		answer = append(answer, python.Pair{Key: "survey", Value: python.Dict{
+			{Key: "looked_at", Value: survey.Looked}, {Key: "whole", Value: survey.Whole}, {Key: "more", Value: survey.More}, {Key: "unreadable", Value: survey.Unreadable},
+		}})
+	}
+	return writeTagged(w, r, http.StatusOK, answer)
 }
 
 // writeTagged answers with a value and its tag, or that the client has it.

@@ -152,7 +152,8 @@ type listData struct {
 	Filters  url.Values
 	States   []stateLink
 	Backends []string
-	Why      string // there is no list
+	Why      string                // there is no list
+	Survey   *celeryresults.Survey // of a store without lists
 }
 
 type stateLink struct {
@@ -177,7 +178,8 @@ func (h *Handler) listPage(w http.ResponseWriter, r *http.Request) error {
 	values.Del("id")
 	r.URL.RawQuery = values.Encode()
 	data := listData{Filters: values, Backends: h.options.App.BackendNames(), States: stateLinks(values)}
-	found, err := h.list(r)
+	found, survey, err := h.list(r)
+	data.Survey = survey
 	if told, ok := errors.AsType[*statusError](err); ok && told.status == http.StatusNotImplemented {
 		data.Why = told.text
 	} else if err != nil {
@@ -191,9 +193,9 @@ func (h *Handler) listPage(w http.ResponseWriter, r *http.Request) error {
 		if found.Next != "" {
 			data.Next = changed(values, "cursor", found.Next)
 		}
-		if values.Get("cursor") == "" {
+		if values.Get("cursor") == "" && survey == nil {
 			poll = 3000
-		} else {
+		} else if survey == nil {
 			data.First = changed(values, "cursor", "")
 		}
 	}

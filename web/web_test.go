@@ -239,9 +239,33 @@ func TestTheAPI(t *testing.T) {
 	status, body = s.get(t, "/api/tasks/nobody")
 	assert.Equal(t, 404, status)
 	assert.Contains(t, body, `"status":"PENDING"`)
-	cached := inMemory(t, anybody)
-	status, _ = cached.get(t, "/api/tasks")
-	assert.Equal(t, 501, status, "a cache keeps no lists")
+}
+
+func TestStoresWithoutLists(t *testing.T) {
+	s := inMemory(t, anybody)
+	for i := range 3 {
+		require.NoError(t, s.app.MarkAsDone(t.Context(), request(fmt.Sprint("task-", i)), i))
+	}
+	require.NoError(t, s.app.MarkAsFailure(t.Context(), request("failed"), errors.New("no")))
+	status, body := s.get(t, "/api/tasks?state=SUCCESS&limit=2")
+	assert.Equal(t, 200, status)
+	assert.Contains(t, body, `"survey":{"looked_at":4,"whole":true,"more":1,"unreadable":0}`)
+	assert.Contains(t, body, `"task_id":"task-2"`)
+	assert.NotContains(t, body, `"task_id":"task-0"`)
+	status, _ = s.get(t, "/api/tasks?cursor=x")
+	assert.Equal(t, 400, status)
+	_, body = s.get(t, "/?state=FAILURE", "Accept", "text/html")
+	assert.Contains(t, body, "This store keeps no lists. All 4 results in it were looked at")
+	assert.Contains(t, body, "tasks/failed")
+	assert.NotContains(t, body, "tasks/task-1")
+
+	closed := start(t, celeryresults.Settings{ResultBackend: "cache+memcached://127.0.0.1:1/"}, anybody)
+	status, body = closed.get(t, "/api/tasks")
+	assert.Equal(t, 501, status)
+	assert.Contains(t, body, "does not show what lies in it")
+	status, body = closed.get(t, "/", "Accept", "text/html")
+	assert.Equal(t, 200, status)
+	assert.Contains(t, body, "does not show what lies in it")
 }
 
 func TestLongPolls(t *testing.T) {

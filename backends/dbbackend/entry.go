@@ -408,22 +408,10 @@ func pairsOf(tree any) (python.Dict, bool) {
 
 // label notes an entry that lists can be filtered by.
 func (w *metaWriter) label(name string, value any) {
-	shown, ok := labelText(value)
+	shown, ok := celeryresults.LabelText(value)
 	if ok && fitsLabel(name, shown) {
 		w.entry.labels = append(w.entry.labels, label{name, shown})
 	}
-}
-
-// labelText returns the text by which a value is looked for: texts are
-// themselves, numbers and truth values are written as in JSON.
-func labelText(value any) (string, bool) {
-	switch v := value.(type) {
-	case string:
-		return v, true
-	case nil, []any, map[string]any, python.Dict, python.Tuple, *python.Object:
-		return "", false
-	}
-	return strings.Trim(string(python.JSON(nil, value)), `"`), true
 }
 
 func fitsLabel(name, value string) bool {

@@ -67,7 +67,7 @@ func FuzzRow(f *testing.F) {
 		if got.State.Exception() != (got.Err() != nil) {
 			t.Fatalf("%s has the error %v", got.State, got.Err())
 		}
-		hasLabels(got, map[string]string{"a": "b"})
+		got.HasLabels(map[string]string{"a": "b"})
 		e, err := b.encode(l, got, true)
 		if err == nil && string(e.state) != status {
 			t.Fatalf("%q is stored again as %q", status, e.state)

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
 )
 
@@ -57,22 +56,4 @@ func (b *DatabaseBackend) labelStatement(labels []labelled) (statement string, a
 	return insert + ` INTO ` + labelTable + ` (name, value, date_created, result_id)
 		SELECT l.name, l.value, t.date_created, t.id
 		FROM (` + strings.Join(rows, " UNION ALL ") + `) l JOIN ` + taskTable + ` t ON ` + same + ` WHERE 1 = 1` + ignore, args
-}
-
-// hasLabels reports whether a result has all the labels.
-func hasLabels(meta *celeryresults.TaskMeta, labels map[string]string) bool {
-	if len(labels) == 0 {
-		return true
-	}
-	tree, _ := meta.Meta.Any()
-	pairs, _ := pairsOf(tree)
-	found := 0
-	for _, pair := range pairs {
-		name, _ := pair.Key.(string)
-		want, asked := labels[name]
-		if value, ok := labelText(pair.Value); asked && ok && value == want {
-			found++
-		}
-	}
-	return found == len(labels)
 }

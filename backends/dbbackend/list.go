@@ -327,7 +327,7 @@ func (l *listing) page(ctx context.Context) (*celeryresults.Page, error) {
 			return
 		}
 		last = *r
-		if meta, err := l.b.meta(r); err == nil && !meta.Unknown && hasLabels(meta, l.query.Labels) {
+		if meta, err := l.b.meta(r); err == nil && !meta.Unknown && meta.HasLabels(l.query.Labels) {
 			page.Results = append(page.Results, meta)
 		}
 	})

@@ -10,15 +10,10 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/internal/redisclient"
 )
 
 var _ celeryresults.Walker = (*RedisBackend)(nil)
-
-// keysPerScan is how many keys the server looks at for a step of Walk.
-const keysPerScan = 1000
-
-// patternOf is a text in a pattern of keys.
-var patternOf = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
 
 // Walk implements celeryresults.Walker, with SCAN: the server is not held up, but looks
 // at all of its keys. It returns errors.ErrUnsupported for a cluster.
@@ -33,24 +28,19 @@ func (b *RedisBackend) Walk(ctx context.Context) iter.Seq2[*celeryresults.TaskMe
 			yield(nil, err)
 			return
 		}
-		pattern := patternOf.Replace(strings.TrimSuffix(some, "x")) + "*"
-		type step struct {
-			keys []string
-			next uint64
-		}
+		prefix := strings.TrimSuffix(some, "x")
 		for cursor := uint64(0); ; {
-			found, err := again(ctx, b, func(c redis.UniversalClient) (step, error) {
-				keys, next, err := c.Scan(ctx, cursor, pattern, keysPerScan).Result()
-				return step{keys, next}, err
+			found, err := again(ctx, b, func(c redis.UniversalClient) (redisclient.Scanned, error) {
+				return redisclient.Scan(ctx, c, cursor, prefix)
 			})
 			if err != nil {
 				yield(nil, fail(ctx, "walk", err))
 				return
 			}
-			if !b.yield(ctx, found.keys, yield) {
+			if !b.yield(ctx, found.Keys, yield) {
 				return
 			}
-			if cursor = found.next; cursor == 0 {
+			if cursor = found.Next; cursor == 0 {
 				return
 			}
 		}

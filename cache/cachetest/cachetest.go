@@ -141,6 +141,11 @@ func summer(h Harness, s cache.Store) string {
 	return when(swapper(h, s) == "" || counter(h, s) == "", "counting")
 }
 
+func keyLister(_ Harness, s cache.Store) string {
+	_, ok := s.(cache.KeyLister)
+	return when(ok, "view of its keys")
+}
+
 func notifier(_ Harness, s cache.Store) string {
 	_, ok := s.(cache.Notifier)
 	return when(ok, "telling of changes")

@@ -1,8 +1,11 @@
 package cachetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/stretchr/testify/assert"
@@ -34,6 +37,7 @@ func manyRows() []row {
 		{name: "delete many removes all", rule: "absent entries are not an error", run: manyDelete},
 		{name: "add many adds what is absent", rule: "each entry by itself, with its own lifetime, and in their order", needs: adder, run: manyAdd},
 		{name: "concurrent updates of new entries", rule: "what is merged gives each caller its own outcome", needs: swapper, run: updatesOfNewEntries},
+		{name: "the keys of all entries", rule: "that begin with a text, whole, each once, and no others", needs: keyLister, run: allKeys},
 		{name: "a thousand keys at once", rule: "many has no small limit", run: thousandKeys},
 	}
 }
@@ -136,5 +140,44 @@ func updatesOfNewEntries(e *env) {
 		item, err := c.GetItem(e.ctx, key)
 		require.NoError(e, err)
 		require.Equal(e, own, string(item.Value))
+	}
+}
+
+func allKeys(e *env) {
+	c := e.cache()
+	lister, ok := c.Store().(cache.KeyLister)
+	require.True(e, ok)
+	keysOf := func(prefix string) []string {
+		whole, err := c.WholeKey(prefix)
+		require.NoError(e, err)
+		var keys []string
+		for key, err := range lister.Keys(e.ctx, whole) {
+			require.NoError(e, err)
+			rest, ok := strings.CutPrefix(key, whole)
+			require.True(e, ok, key)
+			keys = append(keys, rest)
+		}
+		slices.Sort(keys)
+		return slices.Compact(keys)
+	}
+	values := map[string]any{"odd_%[a]*?!one": 1, "Odd_%[a]*?!two": 1, "oddx%[a]*?!three": 1, "odd_%[a]": 1}
+	require.NoError(e, c.SetMany(e.ctx, values, long))
+	require.Equal(e, []string{"", "*?!one"}, keysOf("odd_%[a]"))
+	require.Empty(e, keysOf("nothing"))
+	many := map[string]any{}
+	for i := range 1500 { // more than are read at once
+		many[fmt.Sprintf("many-%04d", i)] = i
+	}
+	require.NoError(e, c.SetMany(e.ctx, many, long))
+	found := keysOf("many-")
+	require.Len(e, found, 1500)
+	require.Equal(e, "0000", found[0])
+	for range lister.Keys(e.ctx, "") {
+		break // it ends when nobody wants more
+	}
+	over, cancel := context.WithCancel(e.ctx)
+	cancel()
+	for _, err := range lister.Keys(over, "") {
+		require.ErrorIs(e, err, context.Canceled)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/celeryresults/celeryresults/cache"
@@ -17,7 +16,7 @@ func (s *Store) Sample(ctx context.Context, text string, n int) ([]cache.Sample,
 		return nil, fmt.Errorf("dbcache: sample: %w", err)
 	}
 	now := s.options.Now()
-	pattern := "%" + strings.NewReplacer(`!`, `!!`, `%`, `!%`, `_`, `!_`).Replace(text) + "%"
+	pattern := "%" + likeText.Replace(text) + "%"
 	q := s.dialect.Rebind(`SELECT cache_key, value, expires FROM ` + s.queries.table + ` WHERE expires >= $1 AND cache_key LIKE $2 ESCAPE '!' LIMIT ` + strconv.Itoa(n))
 	var samples []cache.Sample
 	err := s.run(ctx, sqldialect.Repeatable, func() error {

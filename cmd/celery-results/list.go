@@ -15,16 +15,19 @@ import (
 	"github.com/celeryresults/celeryresults/python"
 )
 
-const listHelp = `Lists results, newest first, from a backend that keeps lists: django-db. Conditions
-are combined; --state may be repeated, and then any of them counts. --task is a
+const listHelp = `Lists results, newest first. Conditions are combined; --state may be repeated, and then any of them counts. --task is a
 name, or a pattern such as 'billing.*'. --since and --until are times of creation: an
 age such as 2h or 30d, a date, or 2026-11-26T12:00:00Z.
 
 --limit says how many, and --all prints all of them. The cursor of the page that
 follows is printed to standard error, for --cursor.
 
+Databases of django-db keep lists. Of redis and caches, up to --look-at results are looked
+at, in no order; standard error says whether these were all. memcached does not show
+what lies in it.
+
 With --format json each result is one JSON object in a line. The exit status is 2
-when the backend keeps no lists.`
+when the store shows no results.`
 
 const listExample = `  celery-results list --state FAILURE --since 2h
   celery-results list --task 'billing.*' --label customer=acme --all --format json`
@@ -33,7 +36,7 @@ const listExample = `  celery-results list --state FAILURE --since 2h
 type listFlags struct {
 	states, labels                                   []string
 	task, worker, group, since, until, order, cursor string
-	limit                                            int
+	limit, lookAt                                    int
 	all                                              bool
 }
 
@@ -52,7 +55,7 @@ func (c *cli) listCommand() *cobra.Command {
 			if err != nil {
 				return usage(cmd, "%w", err)
 			}
-			return c.list(cmd.Context(), q, f.all)
+			return c.list(cmd.Context(), q, f)
 		},
 	}
 	flags := cmd.Flags()
@@ -67,6 +70,7 @@ func (c *cli) listCommand() *cobra.Command {
 	flags.StringVar(&f.order, "order", "created", "newest first by `created` or done")
 	flags.IntVar(&f.limit, "limit", celeryresults.DefaultLimit, "how `many`, at most 1000")
 	flags.StringVar(&f.cursor, "cursor", "", "go on at this `cursor`")
+	flags.IntVar(&f.lookAt, "look-at", celeryresults.DefaultSurvey, "how `many` results to look at, of a store without lists")
 	flags.BoolVar(&f.all, "all", false, "print all pages")
 	return cmd
 }
@@ -127,7 +131,7 @@ func moment(text string, now time.Time) (time.Time, error) {
 	return time.Time{}, errNoMoment
 }
 
-func (c *cli) list(ctx context.Context, q celeryresults.Query, all bool) error {
+func (c *cli) list(ctx context.Context, q celeryresults.Query, f listFlags) error {
 	backend, err := c.open()
 	if err != nil {
 		return err
@@ -135,7 +139,7 @@ func (c *cli) list(ctx context.Context, q celeryresults.Query, all bool) error {
 	defer backend.Close()
 	lister, ok := celeryresults.BackendAs[celeryresults.Lister](backend)
 	if !ok {
-		return withStatus(statusUsage, errors.New("list: this backend keeps no lists; django-db does"))
+		return c.survey(ctx, backend, q, f)
 	}
 	for {
 		page, err := lister.List(ctx, q)
@@ -152,11 +156,40 @@ func (c *cli) list(ctx context.Context, q celeryresults.Query, all bool) error {
 		if q.Cursor == "" {
 			return nil
 		}
-		if !all {
+		if !f.all {
 			fmt.Fprintf(c.stderr, "celery-results: list: there are more: --cursor %s\n", q.Cursor)
 			return nil
 		}
 	}
+}
+
+// survey prints what a look at the results of a store without lists finds.
+func (c *cli) survey(ctx context.Context, backend celeryresults.Backend, q celeryresults.Query, f listFlags) error {
+	if f.all {
+		q.Limit = celeryresults.MaxLimit
+	}
+	s, err := celeryresults.SurveyResults(ctx, backend, q, f.lookAt)
+	switch {
+	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, celeryresults.ErrCursor):
+		return withStatus(statusUsage, fmt.Errorf("list: %w", err))
+	case err != nil:
+		return fmt.Errorf("list: %w", err)
+	}
+	if err := c.printPage(s.Results); err != nil {
+		return err
+	}
+	looked := fmt.Sprintf("%d results were looked at, which is all", s.Looked)
+	if !s.Whole {
+		looked = fmt.Sprintf("only %d results were looked at, and newer ones may be among the others: --look-at", s.Looked)
+	}
+	if s.More > 0 {
+		looked += fmt.Sprintf("; %d more meet the conditions: --limit", s.More)
+	}
+	if s.Unreadable > 0 {
+		looked += fmt.Sprintf("; %d can't be read", s.Unreadable)
+	}
+	fmt.Fprintf(c.stderr, "celery-results: list: this store keeps no lists: %s\n", looked)
+	return nil
 }
 
 // briefly is how much of a result the table shows.

@@ -1,0 +1,172 @@
+package celeryresults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/celeryresults/celeryresults/python"
+)
+
+// Survey is what a look at the results of a store without lists has found.
+type Survey struct {
+	// Results meet the query, newest first among all that were looked at: by when they
+	// were recorded or became ready, as the query's Order says. Most stores but databases do
+	// not keep when a result was first recorded: when it became ready counts there.
+	Results []*TaskMeta
+
+	Looked     int  // results that were looked at
+	Whole      bool // these were all
+	More       int  // how many more of them meet the query than its Limit
+	Unreadable int  // records that can't be read
+}
+
+// DefaultSurvey is how many results SurveyResults looks at unless it is told.
+const DefaultSurvey = 10_000
+
+// SurveyResults looks at results of a backend that is a Walker, such as redis and caches, for people who
+// want a list of them all the same. It goes through up to most of them, in no order; zero or
+// less means DefaultSurvey. Where there are more, others that are newer may be among those that
+// it did not look at: it is no list. A query's Cursor is ErrCursor, and a backend that can't
+// be gone through errors.ErrUnsupported. The wait is as long as that takes.
+func SurveyResults(ctx context.Context, b Backend, q Query, most int) (*Survey, error) {
+	limit, err := q.limit()
+	if err != nil {
+		return nil, err
+	}
+	if q.Cursor != "" {
+		return nil, fmt.Errorf("%w: a backend without lists has none", ErrCursor)
+	}
+	if most <= 0 {
+		most = DefaultSurvey
+	}
+	s := &Survey{Whole: true}
+	matched := 0
+	for meta, err := range Walk(ctx, b) {
+		if s.Looked == most {
+			s.Whole = false
+			break
+		}
+		if _, unreadable := errors.AsType[*UnreadableError](err); unreadable {
+			s.Looked++
+			s.Unreadable++
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		s.Looked++
+		if !q.Matches(meta) {
+			continue
+		}
+		matched++
+		if s.Results = append(s.Results, meta); len(s.Results) >= 2*limit+64 {
+			s.keep(q.Order, limit)
+		}
+	}
+	s.keep(q.Order, limit)
+	s.More = matched - len(s.Results)
+	return s, nil
+}
+
+// keep keeps the newest ones.
+func (s *Survey) keep(order Order, limit int) {
+	at := func(m *TaskMeta) time.Time {
+		if order == ByCreated && !m.DateCreated.IsZero() {
+			return m.DateCreated
+		}
+		return m.DateDone
+	}
+	slices.SortFunc(s.Results, func(x, y *TaskMeta) int {
+		if c := at(y).Compare(at(x)); c != 0 {
+			return c
+		}
+		return strings.Compare(x.TaskID, y.TaskID)
+	})
+	if len(s.Results) > limit {
+		clear(s.Results[limit:])
+		s.Results = s.Results[:limit]
+	}
+}
+
+// limit returns how many results the query asks for.
+func (q Query) limit() (int, error) {
+	switch {
+	case q.Limit < 0:
+		return 0, fmt.Errorf("celeryresults: list: limit %d is negative", q.Limit)
+	case q.Limit == 0:
+		return DefaultLimit, nil
+	}
+	return min(q.Limit, MaxLimit), nil
+}
+
+// Matches reports whether a result meets all conditions of the query, whatever its Order, Limit and
+// Cursor, but that ByDone leaves out what is not ready.
+func (q Query) Matches(m *TaskMeta) bool {
+	switch {
+	case len(q.States) > 0 && !slices.Contains(q.States, m.State),
+		q.Task != "" && !Matches(q.Task, m.Name),
+		q.Worker != "" && q.Worker != m.Worker,
+		q.PeriodicTask != "" && q.PeriodicTask != m.PeriodicTaskName,
+		q.GroupID != "" && q.GroupID != m.GroupID,
+		q.Order == ByDone && m.DateDone.IsZero(),
+		!within(m.DateCreated, q.CreatedFrom, q.CreatedBefore),
+		!within(m.DateDone, q.DoneFrom, q.DoneBefore):
+		return false
+	}
+	return m.HasLabels(q.Labels)
+}
+
+// within reports whether a time is at or after the one and before the other, as far as
+// they are asked for.
+func within(t, from, before time.Time) bool {
+	if from.IsZero() && before.IsZero() {
+		return true
+	}
+	return !t.IsZero() && !t.Before(from) && (before.IsZero() || t.Before(before))
+}
+
+// HasLabels reports whether the entries of Meta have all of these texts; see LabelText.
+func (m *TaskMeta) HasLabels(labels map[string]string) bool {
+	if len(labels) == 0 {
+		return true
+	}
+	tree, err := m.Meta.Any()
+	if err != nil {
+		return false
+	}
+	found := 0
+	look := func(name, value any) {
+		text, _ := name.(string)
+		want, asked := labels[text]
+		if shown, ok := LabelText(value); asked && ok && shown == want {
+			found++
+		}
+	}
+	switch t := tree.(type) {
+	case python.Dict:
+		for _, pair := range t {
+			look(pair.Key, pair.Value)
+		}
+	case map[string]any:
+		for name, value := range t {
+			look(name, value)
+		}
+	}
+	return found == len(labels)
+}
+
+// LabelText returns the text by which lists look for an entry of Meta: texts are themselves,
+// numbers, truth values and times are written as in JSON. Containers and None have none.
+func LabelText(value any) (string, bool) {
+	switch v := value.(type) {
+	case string:
+		return v, true
+	case nil, []any, map[string]any, python.Dict, python.Tuple, *python.Object:
+		return "", false
+	}
+	return strings.Trim(string(python.JSON(nil, value)), `"`), true
+}

@@ -1,0 +1,109 @@
+package celeryresults_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/celeryresults/celeryresults"
+)
+
+// walkable is a Backend that only walks.
+type walkable struct {
+	celeryresults.Backend
+	metas []*celeryresults.TaskMeta
+	err   error
+}
+
+func (w *walkable) Walk(ctx context.Context) iter.Seq2[*celeryresults.TaskMeta, error] {
+	return func(yield func(*celeryresults.TaskMeta, error) bool) {
+		for _, meta := range w.metas {
+			if meta == nil {
+				if !yield(nil, &celeryresults.UnreadableError{ID: "odd", Err: errors.New("odd")}) {
+					return
+				}
+			} else if !yield(meta, nil) {
+				return
+			}
+		}
+		if w.err != nil {
+			yield(nil, w.err)
+		}
+	}
+}
+
+func taskIDs(metas []*celeryresults.TaskMeta) (ids []string) {
+	for _, meta := range metas {
+		ids = append(ids, meta.TaskID)
+	}
+	return ids
+}
+
+func TestSurvey(t *testing.T) {
+	at := func(minute int) time.Time { return time.Date(2026, 1, 2, 3, minute, 0, 0, time.UTC) }
+	b := &walkable{metas: []*celeryresults.TaskMeta{
+		{TaskID: "a", State: celeryresults.Success, Name: "billing.charge", DateDone: at(1), Worker: "w1", Meta: celeryresults.NewValue(map[string]any{"customer": "acme", "n": 7, "list": []any{1}})},
+		{TaskID: "b", State: celeryresults.Failure, Name: "billing.refund", DateDone: at(3), GroupID: "g", PeriodicTaskName: "nightly"},
+		nil,
+		{TaskID: "c", State: celeryresults.Started, Name: "mail.send", DateCreated: at(2)},
+		{TaskID: "d", State: celeryresults.Success, DateDone: at(2), DateCreated: at(9)},
+	}}
+	for name, row := range map[string]struct {
+		q    celeryresults.Query
+		want []string
+	}{
+		"all":            {celeryresults.Query{}, []string{"d", "b", "c", "a"}},
+		"by done":        {celeryresults.Query{Order: celeryresults.ByDone}, []string{"b", "d", "a"}},
+		"a state":        {celeryresults.Query{States: []celeryresults.State{celeryresults.Failure, celeryresults.Started}}, []string{"b", "c"}},
+		"a pattern":      {celeryresults.Query{Task: "billing.*"}, []string{"b", "a"}},
+		"a worker":       {celeryresults.Query{Worker: "w1"}, []string{"a"}},
+		"a group":        {celeryresults.Query{GroupID: "g"}, []string{"b"}},
+		"a periodic one": {celeryresults.Query{PeriodicTask: "nightly"}, []string{"b"}},
+		"labels":         {celeryresults.Query{Labels: map[string]string{"customer": "acme", "n": "7"}}, []string{"a"}},
+		"other labels":   {celeryresults.Query{Labels: map[string]string{"customer": "acme", "list": "[1]"}}, nil},
+		"done from":      {celeryresults.Query{DoneFrom: at(2)}, []string{"d", "b"}},
+		"done before":    {celeryresults.Query{DoneBefore: at(2)}, []string{"a"}},
+		"created":        {celeryresults.Query{CreatedFrom: at(2), CreatedBefore: at(9)}, []string{"c"}},
+	} {
+		s, err := celeryresults.SurveyResults(t.Context(), b, row.q, 0)
+		require.NoError(t, err, name)
+		assert.Equal(t, row.want, taskIDs(s.Results), name)
+		assert.Equal(t, 5, s.Looked, name)
+		assert.Equal(t, 1, s.Unreadable, name)
+		assert.True(t, s.Whole, name)
+		assert.Zero(t, s.More, name)
+	}
+	s, err := celeryresults.SurveyResults(t.Context(), b, celeryresults.Query{Limit: 1}, 4)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"b"}, taskIDs(s.Results))
+	assert.False(t, s.Whole)
+	assert.Equal(t, 4, s.Looked)
+	assert.Equal(t, 2, s.More)
+}
+
+func TestSurveysKeepTheNewest(t *testing.T) {
+	b := &walkable{}
+	for i := range 5000 {
+		b.metas = append(b.metas, &celeryresults.TaskMeta{TaskID: fmt.Sprintf("%04d", i*7919%5000), State: celeryresults.Success, DateDone: time.Unix(int64(i*7919%5000), 0)})
+	}
+	s, err := celeryresults.SurveyResults(t.Context(), b, celeryresults.Query{Limit: 3}, 0)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"4999", "4998", "4997"}, taskIDs(s.Results))
+	assert.Equal(t, 4997, s.More)
+}
+
+func TestSurveysThatCantBe(t *testing.T) {
+	b := &walkable{err: errors.ErrUnsupported}
+	_, err := celeryresults.SurveyResults(t.Context(), b, celeryresults.Query{}, 0)
+	assert.ErrorIs(t, err, errors.ErrUnsupported)
+	_, err = celeryresults.SurveyResults(t.Context(), b, celeryresults.Query{Cursor: "x"}, 0)
+	assert.ErrorIs(t, err, celeryresults.ErrCursor)
+	_, err = celeryresults.SurveyResults(t.Context(), b, celeryresults.Query{Limit: -1}, 0)
+	assert.Error(t, err)
+}
