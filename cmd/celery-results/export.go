@@ -5,18 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 
 	"github.com/spf13/cobra"
 
 	"github.com/celeryresults/celeryresults"
-	"github.com/celeryresults/celeryresults/backends/dbbackend"
 	"github.com/celeryresults/celeryresults/python"
 )
 
 const exportHelp = `Prints all results of a backend, one JSON object a line, with the types of their values as
-kombu's JSON has them, for import into any other. Databases and redis can be gone
-through; memcached, memory and clusters can't.
+kombu's JSON has them, for import into any other. Databases, redis and most caches
+can be gone through; memcached and clusters can't.
 
 Results that are stored meanwhile may be left out or come twice. What can't be read or
 has no form in JSON is named, and left out; the exit status is 1 then.`
@@ -79,7 +79,7 @@ func (c *cli) export(ctx context.Context) error {
 			return err
 		}
 		done++
-		bar.show(dbbackend.CleanupReport{Looked: done, Due: done})
+		bar.count(done)
 	}
 	return nil
 }
@@ -98,7 +98,7 @@ func (c *cli) importLines(ctx context.Context) error {
 	defer backend.Close()
 	ctx, stop := context.WithCancelCause(ctx) // a store that does not work ends it
 	defer stop(nil)
-	bar := c.newProgress("imported")
+	bar, size := c.newProgress("imported"), c.inputSize()
 	var mu sync.Mutex // of what is counted, reported and drawn
 	var count imported
 	report := func(what string, err error) {
@@ -131,13 +131,19 @@ func (c *cli) importLines(ctx context.Context) error {
 				} else {
 					count.standing++
 				}
-				done := int64(count.stored + count.standing + count.failed)
-				bar.show(dbbackend.CleanupReport{Looked: done, Due: done})
+				if size == 0 {
+					bar.count(int64(count.stored + count.standing + count.failed))
+				}
 				mu.Unlock()
 			}
 		})
 	}
-	err = c.eachLine(ctx, report, func(meta *celeryresults.TaskMeta) bool {
+	err = c.eachLine(ctx, report, func(meta *celeryresults.TaskMeta, read int64) bool {
+		if size > 0 {
+			mu.Lock()
+			bar.bytes(read, size)
+			mu.Unlock()
+		}
 		select {
 		case metas <- meta:
 			return true
@@ -169,9 +175,22 @@ func storeMissing(ctx context.Context, backend celeryresults.Backend, meta *cele
 	return backend.StoreResult(ctx, meta)
 }
 
-// eachLine calls f with the records in lines. A line that is none is reported, and the
+// inputSize is the size of standard input in bytes, or 0 if that is no file.
+func (c *cli) inputSize() int64 {
+	f, ok := c.stdin.(*os.File)
+	if !ok {
+		return 0
+	}
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return 0
+	}
+	return info.Size()
+}
+
+// eachLine calls f with the records in lines, and how many bytes were read by then. A line that is none is reported, and the
 // next one follows.
-func (c *cli) eachLine(ctx context.Context, report func(what string, err error), f func(*celeryresults.TaskMeta) bool) error {
+func (c *cli) eachLine(ctx context.Context, report func(what string, err error), f func(meta *celeryresults.TaskMeta, read int64) bool) error {
 	lines := newLineReader(c.stdin)
 	for ctx.Err() == nil {
 		line, err := lines.next()
@@ -187,7 +206,7 @@ func (c *cli) eachLine(ctx context.Context, report func(what string, err error),
 		}
 		if err != nil {
 			report(fmt.Sprintf("import: line %d", lines.number), withStatus(statusUsage, err))
-		} else if !f(meta) {
+		} else if !f(meta, lines.bytes) {
 			break
 		}
 	}

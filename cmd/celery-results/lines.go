@@ -17,7 +17,8 @@ var errLongLine = fmt.Errorf("is longer than %d MiB", maxLine>>20)
 type lineReader struct {
 	r      *bufio.Reader
 	limit  int
-	number int // of the line that next returned, from 1
+	number int   // of the line that next returned, from 1
+	bytes  int64 // read until its end
 	line   []byte
 }
 
@@ -45,6 +46,7 @@ func (l *lineReader) read() ([]byte, error) {
 	for {
 		part, err := l.r.ReadSlice('\n')
 		begun = begun || len(part) > 0
+		l.bytes += int64(len(part))
 		if tooLong = tooLong || len(l.line)+len(part) > l.limit; !tooLong {
 			l.line = append(l.line, part...)
 		}

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/celeryresults/celeryresults"
-	"github.com/celeryresults/celeryresults/python"
 )
 
 const listHelp = `Lists results, newest first. Conditions are combined; --state may be repeated, and then any of them counts. --task is a
@@ -67,6 +66,7 @@ func (c *cli) listCommand() *cobra.Command {
 	flags.StringArrayVar(&f.labels, "label", nil, "a label, such as `customer=acme`; may be repeated")
 	flags.StringVar(&f.since, "since", "", "created at this `time` or after, or within this age")
 	flags.StringVar(&f.until, "until", "", "created before this `time`, or longer ago than this age")
+	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions([]string{"SUCCESS", "FAILURE", "REVOKED", "STARTED", "RETRY", "PENDING"}, cobra.ShellCompDirectiveNoFileComp)) // it fails for unknown flags
 	flags.StringVar(&f.order, "order", "created", "newest first by `created` or done")
 	flags.IntVar(&f.limit, "limit", celeryresults.DefaultLimit, "how `many`, at most 1000")
 	flags.StringVar(&f.cursor, "cursor", "", "go on at this `cursor`")
@@ -215,15 +215,11 @@ func (c *cli) printPage(metas []*celeryresults.TaskMeta) error {
 		if d, ok := meta.ProcessingTime(); ok {
 			took = d.Round(time.Millisecond).String()
 		}
-		if err := meta.Err(); meta.State.Exception() && err != nil {
-			result = err.Error()
-		} else if tree, err := meta.Result.Any(); err == nil && tree != nil {
-			result = python.Repr(tree, briefly)
-		}
+		result = brief(meta)
 		if runes := []rune(result); len(runes) > briefly {
 			result = string(runes[:briefly]) + "…"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", created, escape(string(meta.State)), escape(meta.TaskID), escape(meta.Name), took, escape(result))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", created, c.state(meta.State), escape(meta.TaskID), escape(meta.Name), took, result)
 	}
 	if err := table.Flush(); err != nil {
 		return err

@@ -7,8 +7,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
+	"text/template"
 
 	"github.com/go-sql-driver/mysql"
 	_ "github.com/jackc/pgx/v5/stdlib" // for DATABASES of PostgreSQL
@@ -58,7 +61,10 @@ type cli struct {
 	stdout, stderr io.Writer
 	environ        []string
 
-	settingsFile, backend, format string
+	settingsFile, backend, format, templateText string
+
+	template *template.Template // of --format template
+	colours  bool               // standard output is a terminal that shows colours
 
 	running bool           // the arguments were understood
 	status  int            // the worst so far
@@ -81,10 +87,22 @@ func (c *cli) root() *cobra.Command {
 	flags.StringVar(&c.settingsFile, "settings", c.getenv("CELERY_RESULTS_SETTINGS"), "TOML, YAML or JSON `file` of settings (default: CELERY_RESULTS_SETTINGS)")
 	flags.Lookup("settings").DefValue = ""
 	flags.StringVar(&c.backend, "backend", "", "a `name` of CELERY_RESULT_BACKENDS, instead of the default backend")
-	flags.StringVar(&c.format, "format", formatTable, "output `form`: json or kombu, one object a line, or table, for people")
+	flags.StringVar(&c.format, "format", formatTable, "output `form`: json or kombu, one object a line, table, for people, or template")
+	flags.StringVar(&c.templateText, "template", "", "a `template` of Go's text/template for --format template, such as '{{.task_id}} {{.status}}'")
+	_ = root.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{formatJSON, formatKombu, formatTable, formatTemplate}, cobra.ShellCompDirectiveNoFileComp)) // it fails for unknown flags
+	_ = root.RegisterFlagCompletionFunc("backend", c.completeBackends)
 	root.AddCommand(c.getCommand(), c.waitCommand(), c.storeCommand(), c.forgetCommand(), c.groupCommand(), c.checkCommand(),
-		c.listCommand(), c.watchCommand(), c.statsCommand(), c.exportCommand(), c.importCommand(), c.serveCommand(), c.cleanupCommand(), c.migrateCommand(), c.djceleryCommand(), c.createCacheTableCommand(), c.versionCommand())
+		c.listCommand(), c.watchCommand(), c.statsCommand(), c.exportCommand(), c.importCommand(), c.serveCommand(), c.cleanupCommand(), c.migrateCommand(), c.djceleryCommand(), c.createCacheTableCommand(), c.manCommand(), c.versionCommand())
 	return root
+}
+
+// completeBackends offers the named backends of the settings.
+func (c *cli) completeBackends(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	s, err := settings.Read(c.settingsFile, c.environ)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	return slices.Sorted(maps.Keys(s.ResultBackends)), cobra.ShellCompDirectiveNoFileComp
 }
 
 // onlyCommands refuses arguments of a command that has but sub-commands.
@@ -101,8 +119,26 @@ func onlyCommands(cmd *cobra.Command, args []string) error {
 
 func (c *cli) start(cmd *cobra.Command) error {
 	c.running = true
-	if c.format != formatJSON && c.format != formatKombu && c.format != formatTable {
-		return usage(cmd, "unknown format %q; use json, kombu or table", c.format)
+	c.colours = c.coloured()
+	if c.templateText != "" && !cmd.Flags().Changed("format") {
+		c.format = formatTemplate
+	}
+	switch c.format {
+	case formatJSON, formatKombu, formatTable:
+		if c.templateText != "" {
+			return usage(cmd, "--template goes with --format template")
+		}
+		return nil
+	case formatTemplate:
+	default:
+		return usage(cmd, "unknown format %q; use json, kombu, table or template", c.format)
+	}
+	if c.templateText == "" {
+		return usage(cmd, "--format template needs --template, such as '{{.task_id}} {{.status}}'")
+	}
+	var err error
+	if c.template, err = parseTemplate(c.templateText); err != nil {
+		return usage(cmd, "%w", err)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/internal/serialization/json"
 	"github.com/celeryresults/celeryresults/python"
 )
@@ -17,6 +18,8 @@ const (
 	formatJSON  = "json"  // plain values
 	formatKombu = "kombu" // values with their types, as kombu's JSON has them
 	formatTable = "table"
+
+	formatTemplate = "template" // of --template
 )
 
 // row is one line of the form for people, or several where the text has some.
@@ -28,6 +31,8 @@ func (c *cli) print(object python.Dict, rows []row) error {
 	switch c.format {
 	case formatJSON:
 		return c.write(append(python.JSON(nil, object), '\n'))
+	case formatTemplate:
+		return c.execute(object)
 	case formatKombu:
 		line, err := kombu(object)
 		if err != nil {
@@ -35,7 +40,7 @@ func (c *cli) print(object python.Dict, rows []row) error {
 		}
 		return c.write(append(line, '\n'))
 	}
-	return c.write(aligned(rows))
+	return c.write(c.aligned(rows))
 }
 
 // kombu returns the object in kombu's JSON, which store --stdin reads back
@@ -57,7 +62,7 @@ func (c *cli) write(text []byte) error {
 	return nil
 }
 
-func aligned(rows []row) []byte {
+func (c *cli) aligned(rows []row) []byte {
 	width := 0
 	for _, r := range rows {
 		width = max(width, len(r.name)+1)
@@ -66,6 +71,9 @@ func aligned(rows []row) []byte {
 	var b bytes.Buffer
 	for _, r := range rows {
 		text := strings.ReplaceAll(escapeLines(r.text), "\n", indent)
+		if r.name == "status" {
+			text = c.state(celeryresults.State(r.text))
+		}
 		fmt.Fprintf(&b, "%-*s %s\n", width, escape(r.name)+":", text)
 	}
 	b.WriteByte('\n')

@@ -62,6 +62,19 @@ func (p *progress) show(r dbbackend.CleanupReport) {
 	_ = p.bar.Set64(r.Looked) // it may fail to draw
 }
 
+// count draws how many were done, of a number that nobody knows.
+func (p *progress) count(done int64) { p.show(dbbackend.CleanupReport{Looked: done}) }
+
+// bytes draws how much of a file was read.
+func (p *progress) bytes(read, size int64) {
+	if p.bar == nil || time.Since(p.drawn) < drawEvery && read < size {
+		return
+	}
+	p.drawn = time.Now()
+	p.bar.ChangeMax64(size)
+	_ = p.bar.Set64(min(read, size)) // it may fail to draw
+}
+
 // clear takes the line away.
 func (p *progress) clear() {
 	if p.bar != nil {

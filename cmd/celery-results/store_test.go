@@ -105,7 +105,7 @@ func FuzzParseLine(f *testing.F) {
 		meta, err = parseLine(printed)
 		require.NoError(t, err, "of %s", printed)
 		require.Equal(t, string(printed), string(python.JSON(nil, newRecord(meta).fields)))
-		requireHarmless(t, string(aligned(first.rows(meta))))
+		requireHarmless(t, string(new(cli).aligned(first.rows(meta))))
 	})
 }
 

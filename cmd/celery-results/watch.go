@@ -4,17 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/celeryresults/celeryresults"
-	"github.com/celeryresults/celeryresults/python"
 )
 
 const watchHelp = `Follows tasks: prints a line for every state that they get, and for every progress that
-they report, until all are ready. With --format json each line is the whole record.
+they report, until all are ready. On a terminal there is a table instead, which changes
+in place, with a bar for {"current": 40, "total": 100}. With --format json each line is
+the whole record.
 
 The exit status is 0 when all tasks ended with SUCCESS, 1 when one failed or was
 revoked, 5 when --timeout ended it, and 6 when the store can't be reached.`
@@ -65,20 +67,43 @@ func (c *cli) watch(ctx context.Context, ids []string, limit time.Duration) erro
 		})
 	}
 	go func() { watching.Wait(); close(changes) }()
-	var failed error
-	for got := range changes {
-		switch {
-		case got.err == nil:
-			if failed = errors.Join(failed, c.printChange(got.meta)); got.meta.State.Ready() && got.meta.State != celeryresults.Success {
-				c.raise(statusFailed)
-			}
-		case limit > 0 && errors.Is(got.err, context.DeadlineExceeded):
-			failed = withStatus(statusTimedOut, fmt.Errorf("watch: timed out after %s", limit))
-		default:
-			failed = errors.Join(failed, got.err)
+	table := c.newLiveTable(ids)
+	if table != nil {
+		if err := table.draw(time.Now()); err != nil {
+			return err
 		}
 	}
-	return failed
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	var failed error
+	for {
+		select {
+		case <-tick.C:
+			if table != nil {
+				if err := table.draw(time.Now()); err != nil {
+					return err
+				}
+			}
+		case got, more := <-changes:
+			if !more {
+				return failed
+			}
+			switch {
+			case got.err == nil && table != nil:
+				table.current[got.meta.TaskID] = got.meta
+				failed = errors.Join(failed, table.draw(time.Now()))
+			case got.err == nil:
+				failed = errors.Join(failed, c.printChange(got.meta))
+			case limit > 0 && errors.Is(got.err, context.DeadlineExceeded):
+				failed = withStatus(statusTimedOut, fmt.Errorf("watch: timed out after %s", limit))
+			default:
+				failed = errors.Join(failed, got.err)
+			}
+			if got.err == nil && got.meta.State.Ready() && got.meta.State != celeryresults.Success {
+				c.raise(statusFailed)
+			}
+		}
+	}
 }
 
 // printChange prints a record, for people as a line.
@@ -86,11 +111,6 @@ func (c *cli) printChange(meta *celeryresults.TaskMeta) error {
 	if c.format != formatTable {
 		return c.printMeta(meta)
 	}
-	text := ""
-	if err := meta.Err(); meta.State.Exception() && err != nil {
-		text = err.Error()
-	} else if tree, err := meta.Result.Any(); err == nil && tree != nil {
-		text = python.Repr(tree, briefly)
-	}
-	return c.write(fmt.Appendf(nil, "%s  %-8s  %s  %s\n", time.Now().Format(time.TimeOnly), escape(string(meta.State)), escape(meta.TaskID), escape(text)))
+	pad := strings.Repeat(" ", max(0, len("PROGRESS")-len(meta.State)))
+	return c.write(fmt.Appendf(nil, "%s  %s%s  %s  %s\n", time.Now().Format(time.TimeOnly), c.state(meta.State), pad, escape(meta.TaskID), brief(meta)))
 }
