@@ -208,10 +208,13 @@ func arrive(ctx context.Context, results []*AsyncResult, each func(place int, me
 	var waiting []int
 	for i, meta := range metas {
 		on := true
+		kept := results[i].ready.Load() // of an eager result, in any state, or by somebody who was quicker
 		switch {
+		case kept != nil:
+			on = each(i, kept, nil)
 		case meta == nil:
 			on = each(i, nil, unreadableOf(err, results[i].id))
-		case meta.State.Ready(), results[i].ready.Load() != nil: // eager results have any state
+		case meta.State.Ready():
 			on = each(i, meta, nil)
 		default:
 			waiting = append(waiting, i)

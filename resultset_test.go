@@ -854,3 +854,34 @@ func TestAResultSetIsSafeForConcurrentUse(t *testing.T) {
 		assert.Equal(t, i, n)
 	}
 }
+
+// staleBackend answers the first GetMany with what there was before meanwhile ran.
+type staleBackend struct {
+	celeryresults.Backend
+	meanwhile func()
+}
+
+func (b *staleBackend) GetMany(ctx context.Context, ids []string) ([]*celeryresults.TaskMeta, error) {
+	metas, err := b.Backend.GetMany(ctx, ids)
+	if f := b.meanwhile; f != nil {
+		b.meanwhile = nil
+		f()
+	}
+	return metas, err
+}
+
+func TestAJoinTakesWhatOthersHaveSeenMeanwhile(t *testing.T) {
+	app := twoBackends(t)
+	b := &staleBackend{Backend: app.BackendFor("mail.send")}
+	id := newID(t)
+	handle := celeryresults.NewAsyncResult(id, b)
+	b.meanwhile = func() {
+		require.NoError(t, b.StoreResult(t.Context(), &celeryresults.TaskMeta{TaskID: id, State: celeryresults.Success, Result: celeryresults.NewValue(7)}))
+		ready, err := handle.Ready(t.Context())
+		require.NoError(t, err)
+		require.True(t, ready)
+	}
+	metas, err := celeryresults.NewResultSet(handle).Join(within(t))
+	require.NoError(t, err)
+	assert.Equal(t, celeryresults.Success, metas[0].State)
+}
