@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -150,6 +151,7 @@ type listData struct {
 	Next     string // the parameters of the next page
 	First    string // of the first one, empty there
 	Filters  url.Values
+	Kept     url.Values // filters that have no field
 	States   []stateLink
 	Backends []string
 	Why      string                // there is no list
@@ -164,6 +166,9 @@ type stateLink struct {
 
 var usualStates = []celeryresults.State{celeryresults.Success, celeryresults.Failure, celeryresults.Started, celeryresults.Retry, celeryresults.Revoked, celeryresults.Pending}
 
+// keptFilters are those of a list that a form passes on.
+var keptFilters = []string{"state", "backend", "periodic_task", "done_from", "done_before", "order", "limit"}
+
 // listPage is GET /.
 func (h *Handler) listPage(w http.ResponseWriter, r *http.Request) error {
 	values := r.URL.Query()
@@ -177,7 +182,13 @@ func (h *Handler) listPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	values.Del("id")
 	r.URL.RawQuery = values.Encode()
-	data := listData{Filters: values, Backends: h.options.App.BackendNames(), States: stateLinks(values)}
+	kept := url.Values{}
+	for name, list := range values {
+		if strings.HasPrefix(name, "label.") || slices.Contains(keptFilters, name) {
+			kept[name] = list
+		}
+	}
+	data := listData{Filters: values, Kept: kept, Backends: h.options.App.BackendNames(), States: stateLinks(values)}
 	found, survey, err := h.list(r)
 	data.Survey = survey
 	if told, ok := errors.AsType[*statusError](err); ok && told.status == http.StatusNotImplemented {
@@ -254,6 +265,7 @@ type taskData struct {
 	Waiting, Processing       time.Duration
 	WaitShare                 int // of the whole time, in percent
 	Children                  []celeryresults.ResultTuple
+	Labels                    []labelLink
 	MayForget                 bool
 }
 
@@ -272,6 +284,7 @@ func (h *Handler) taskPage(w http.ResponseWriter, r *http.Request) error {
 	if whole := waiting + processing; whole > 0 {
 		data.WaitShare = int(100 * waiting / whole)
 	}
+	data.Labels = labelsOf(meta, r.URL.Query().Get("backend"))
 	if h.options.ShowTracebacks {
 		data.Traceback = meta.Traceback
 	}
@@ -280,7 +293,7 @@ func (h *Handler) taskPage(w http.ResponseWriter, r *http.Request) error {
 	for _, f := range fields {
 		switch f.Key {
 		case "result":
-			data.Result = python.Repr(f.Value, mostShown)
+			data.Result = pretty(f.Value)
 		case "args":
 			data.Args = shownOr(f.Value)
 		case "kwargs":
@@ -292,7 +305,7 @@ func (h *Handler) taskPage(w http.ResponseWriter, r *http.Request) error {
 	} else if tree, err := meta.Result.Any(); err != nil {
 		data.Unreadable = true
 	} else {
-		data.Result, data.Type = python.Repr(tree, mostShown), typeOf(tree)
+		data.Result, data.Type = pretty(tree), typeOf(tree)
 	}
 	events, status := "", http.StatusOK
 	switch {
@@ -305,11 +318,46 @@ func (h *Handler) taskPage(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// labelLink is an entry of a task's metadata, with the parameters of a list of all tasks that
+// have it.
+type labelLink struct{ Name, Value, Query string }
+
+// mostLabels is how many labels a page shows.
+const mostLabels = 50
+
+func labelsOf(meta *celeryresults.TaskMeta, backend string) (links []labelLink) {
+	tree, err := meta.Meta.Any()
+	if err != nil {
+		return nil
+	}
+	add := func(name, value any) {
+		text, ok := celeryresults.LabelText(value)
+		if label, isText := name.(string); ok && isText && len(links) < mostLabels {
+			query := url.Values{"label." + label: {text}}
+			if backend != "" {
+				query.Set("backend", backend)
+			}
+			links = append(links, labelLink{label, clipped(text), "?" + query.Encode()})
+		}
+	}
+	switch t := tree.(type) {
+	case python.Dict:
+		for _, pair := range t {
+			add(pair.Key, pair.Value)
+		}
+	case map[string]any:
+		for _, name := range slices.Sorted(maps.Keys(t)) {
+			add(name, t[name])
+		}
+	}
+	return links
+}
+
 func shownOr(v any) string {
 	if v == nil {
 		return ""
 	}
-	return python.Repr(v, mostShown)
+	return pretty(v)
 }
 
 // typeOf returns Python's name for the type of a value.
