@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the servers that the tests use, as far as they are missing: Redis,
-# memcached, PostgreSQL and MariaDB. Needs Debian or a relative of it, and
+# memcached, PostgreSQL and MariaDB; and the browser, a headless Chromium. Needs Debian or a relative of it, and
 # root; elsewhere it says so and exits with 0, as the tests run without them.
 # The packages' own services are not started: the tests start what they need.
 set -eu
@@ -22,6 +22,14 @@ missing_packages() {
 	[ -n "$(locate memcached)" ] || echo memcached
 	[ -n "$(locate postgres)" ] || echo postgresql
 	[ -n "$(locate mariadbd)$(locate mysqld)" ] || echo mariadb-server
+	[ -n "$(browser)" ] || echo chromium-headless-shell fonts-dejavu-core
+}
+
+# browser prints the path of a Chromium, or nothing.
+browser() {
+	for name in chromium-headless-shell headless-shell chromium chromium-browser google-chrome; do
+		locate "$name"
+	done | head -n 1
 }
 
 report() {
@@ -29,6 +37,8 @@ report() {
 		found=$(locate "$program")
 		echo "$program: ${found:-not installed}"
 	done
+	found=$(browser)
+	echo "chromium: ${found:-not installed}"
 }
 
 give_up() {
