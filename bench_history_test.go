@@ -41,6 +41,7 @@ SELECT 'h{run}-' || i, CASE WHEN i % 100 = 0 THEN 'FAILURE' ELSE 'SUCCESS' END, 
 	timestamptz '{newest}+00' - (i + 1) * interval '{step} second'
 FROM generate_series({rows}, 1, -1) i;
 INSERT INTO celeryresults_label SELECT 'customer', 'acme', date_created, id FROM django_celery_results_taskresult WHERE id % 10000 = 0 ON CONFLICT DO NOTHING;
+UPDATE django_celery_results_taskresult SET meta = '{"children": [], "customer": "acme"}' WHERE id % 10000 = 0;
 VACUUM ANALYZE django_celery_results_taskresult`,
 	"mysql": `INSERT INTO django_celery_results_taskresult
 	(task_id, status, content_type, content_encoding, result, date_done, meta, task_args, task_kwargs, task_name, worker, date_created)
@@ -49,6 +50,7 @@ SELECT CONCAT('h{run}-', seq), IF(seq % 100 = 0, 'FAILURE', 'SUCCESS'), 'applica
 	DATE_SUB('{newest}', INTERVAL (seq + 1) * {step} SECOND)
 FROM seq_{rows}_to_1;
 INSERT IGNORE INTO celeryresults_label SELECT 'customer', 'acme', date_created, id FROM django_celery_results_taskresult WHERE id % 10000 = 0;
+UPDATE django_celery_results_taskresult SET meta = '{"children": [], "customer": "acme"}' WHERE id % 10000 = 0;
 ANALYZE TABLE django_celery_results_taskresult`,
 	"sqlite": `INSERT INTO django_celery_results_taskresult
 	(task_id, status, content_type, content_encoding, result, date_done, meta, task_args, task_kwargs, task_name, worker, date_created)
@@ -57,6 +59,7 @@ SELECT 'h{run}-' || i, iif(i % 100 = 0, 'FAILURE', 'SUCCESS'), 'application/json
 	datetime('{newest}', '-' || (i * {step}) || ' seconds'), '{"children": []}', '"(1,)"', '"{}"', 'shop.task' || (i % 50), 'worker' || (i % 10),
 	datetime('{newest}', '-' || ((i + 1) * {step}) || ' seconds') FROM n;
 INSERT OR IGNORE INTO celeryresults_label SELECT 'customer', 'acme', date_created, id FROM django_celery_results_taskresult WHERE id % 10000 = 0;
+UPDATE django_celery_results_taskresult SET meta = '{"children": [], "customer": "acme"}' WHERE id % 10000 = 0;
 ANALYZE`,
 }
 

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"time"
@@ -36,8 +37,11 @@ func (h *Handler) stats(r *http.Request) (*celeryresults.Stats, string, error) {
 		}
 		ctx, cancel := withPatience(r)
 		defer cancel()
-		until := time.Now().UTC().Truncate(span.Long / time.Duration(span.Buckets)).Add(span.Long / time.Duration(span.Buckets))
-		stats, err := counter.Stats(ctx, celeryresults.StatsQuery{From: until.Add(-span.Long), Until: until, Buckets: span.Buckets})
+		stats, err := h.counts.get(ctx, countsKey{r.URL.Query().Get("backend"), name}, func(ctx context.Context) (*celeryresults.Stats, error) {
+			width := span.Long / time.Duration(span.Buckets)
+			until := time.Now().UTC().Truncate(width).Add(width)
+			return counter.Stats(ctx, celeryresults.StatsQuery{From: until.Add(-span.Long), Until: until, Buckets: span.Buckets})
+		})
 		return stats, name, err
 	}
 	return nil, "", refuse(http.StatusBadRequest, "span is 1h, 24h, 7d or 30d")

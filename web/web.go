@@ -96,6 +96,7 @@ type Handler struct {
 	mux     *http.ServeMux
 	guarded http.Handler // mux, behind what keeps other sites away
 	page    *page
+	counts  *counts
 	closing context.Context // ends with Close
 	close   context.CancelFunc
 }
@@ -118,6 +119,7 @@ func New(o Options) (*Handler, error) {
 	}
 	h := &Handler{options: o, mux: http.NewServeMux(), page: pages}
 	h.closing, h.close = context.WithCancel(context.Background())
+	h.counts = newCounts(h.closing)
 	h.routes()
 	h.guarded = http.NewCrossOriginProtection().Handler(h.mux)
 	return h, nil

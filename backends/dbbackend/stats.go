@@ -36,10 +36,7 @@ func (b *DatabaseBackend) Stats(ctx context.Context, q celeryresults.StatsQuery)
 		for i := range s.stats.Buckets {
 			s.stats.Buckets[i] = celeryresults.Bucket{From: s.stats.Buckets[i].From}
 		}
-		if err := s.countTasks(ctx); err != nil {
-			return err
-		}
-		if err := s.countBuckets(ctx); err != nil || !started {
+		if err := s.count(ctx); err != nil || !started {
 			return err
 		}
 		return s.percentiles(ctx)
@@ -91,13 +88,15 @@ func (b *DatabaseBackend) span(q celeryresults.StatsQuery) (*spanStats, error) {
 // countsInSpan is the condition that a row counts.
 const countsInSpan = `date_done >= $1 AND date_done < $2 AND status IN ('SUCCESS', 'FAILURE', 'REVOKED')`
 
-func (s *spanStats) countTasks(ctx context.Context) error {
-	q := s.b.dialect.Rebind(`SELECT task_name, status, COUNT(*) FROM ` + taskTable + ` WHERE ` + countsInSpan + ` GROUP BY task_name, status`)
+// count counts tasks and buckets with one look at the rows.
+func (s *spanStats) count(ctx context.Context) error {
+	q := s.b.dialect.Rebind(`SELECT task_name, status, bucket, COUNT(*) FROM (SELECT task_name, status, ` + s.bucket() + ` AS bucket FROM ` +
+		taskTable + ` WHERE ` + countsInSpan + `) s GROUP BY task_name, status, bucket`)
 	return s.b.reads.Rows(ctx, q, s.args, func(scan func(...any) error) error {
 		var name sql.NullString
 		var state celeryresults.State
-		var n int64
-		if err := scan(&name, &state, &n); err != nil {
+		var bucket, n int64
+		if err := scan(&name, &state, &bucket, &n); err != nil {
 			return err
 		}
 		i, there := s.tasks[name.String]
@@ -108,6 +107,10 @@ func (s *spanStats) countTasks(ctx context.Context) error {
 		}
 		s.stats.Tasks[i].States[state] += n
 		s.stats.Tasks[i].Total += n
+		s.at(bucket).Done += n
+		if state == celeryresults.Failure {
+			s.at(bucket).Failed += n
+		}
 		return nil
 	})
 }
@@ -139,20 +142,6 @@ func (s *spanStats) bucket() string {
 // at returns the bucket of a number: rounding may be off by one at the edges.
 func (s *spanStats) at(n int64) *celeryresults.Bucket {
 	return &s.stats.Buckets[min(max(n, 0), int64(len(s.stats.Buckets)-1))]
-}
-
-func (s *spanStats) countBuckets(ctx context.Context) error {
-	q := s.b.dialect.Rebind(`SELECT bucket, COUNT(*), SUM(failed) FROM (SELECT ` + s.bucket() + ` AS bucket, CASE WHEN status = 'FAILURE' THEN 1 ELSE 0 END AS failed FROM ` +
-		taskTable + ` WHERE ` + countsInSpan + `) s GROUP BY bucket`)
-	return s.b.reads.Rows(ctx, q, s.args, func(scan func(...any) error) error {
-		var n, done, failed int64
-		if err := scan(&n, &done, &failed); err != nil {
-			return err
-		}
-		s.at(n).Done += done
-		s.at(n).Failed += failed
-		return nil
-	})
 }
 
 func (s *spanStats) percentiles(ctx context.Context) error {
