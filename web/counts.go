@@ -30,9 +30,9 @@ type countsKey struct{ backend, span string }
 
 // count is what is kept of one span of a backend.
 type count struct {
-	stats  *celeryresults.Stats
-	fresh  time.Time // until then
-	busy   bool      // somebody takes them anew
+	stats *celeryresults.Stats
+	fresh time.Time // until then
+	busy  bool      // somebody takes them anew
 }
 
 func newCounts(closing context.Context) *counts {
