@@ -139,38 +139,49 @@ func (h *Handler) upTo(r *http.Request, longest time.Duration) (context.Context,
 	return ctx, func() { stop(); cancel() }
 }
 
-func (h *Handler) routes() {
-	read := func(pattern string, f func(http.ResponseWriter, *http.Request) error) {
-		h.mux.Handle("GET "+pattern, h.may(Read, f))
+// route is what is answered to whom the authorizer lets.
+type route struct {
+	pattern string
+	action  Action
+	answer  func(http.ResponseWriter, *http.Request) error
+}
+
+func (h *Handler) table() []route {
+	return []route{
+		// django_celery_results.urls, and the older forms with the id first.
+		{"GET /task/done/{id}/{$}", Read, h.taskDone},
+		{"GET /task/status/{id}/{$}", Read, h.taskStatus},
+		{"GET /group/done/{id}/{$}", Read, h.groupDone},
+		{"GET /group/status/{id}/{$}", Read, h.groupStatus},
+		{"GET /{id}/done/{$}", Read, h.taskDone},
+		{"GET /{id}/status/{$}", Read, h.taskStatus},
+		{"GET /{id}/group/done/{$}", Read, h.groupDone},
+		{"GET /{id}/group/status/{$}", Read, h.groupStatus},
+		// djcelery.urls and djcelery.views.
+		{"POST /apply/{task}/{$}", Send, h.apply},
+		{"GET /tasks/{$}", Read, h.registeredTasks},
+
+		{"GET /api/tasks", Read, h.listTasks},
+		{"GET /api/tasks/{id}", Read, h.getTask},
+		{"GET /api/tasks/{id}/events", Read, h.taskEvents},
+		{"DELETE /api/tasks/{id}", Forget, h.forgetTask},
+		{"GET /api/groups/{id}", Read, h.getGroup},
+		{"GET /api/groups/{id}/events", Read, h.groupEvents},
+		{"GET /api/stats", Read, h.getStats},
+
+		{"GET /{$}", Read, h.listPage},
+		{"GET /overview", Read, h.overviewPage},
+		{"GET /tasks/{id}", Read, h.taskPage},
+		{"GET /groups/{id}", Read, h.groupPage},
+		{"POST /tasks/{id}/forget", Forget, h.forgetForm},
 	}
-	// django_celery_results.urls, and the older forms with the id first.
-	read("/task/done/{id}/{$}", h.taskDone)
-	read("/task/status/{id}/{$}", h.taskStatus)
-	read("/group/done/{id}/{$}", h.groupDone)
-	read("/group/status/{id}/{$}", h.groupStatus)
-	read("/{id}/done/{$}", h.taskDone)
-	read("/{id}/status/{$}", h.taskStatus)
-	read("/{id}/group/done/{$}", h.groupDone)
-	read("/{id}/group/status/{$}", h.groupStatus)
+}
 
-	// djcelery.urls and djcelery.views.
-	h.mux.Handle("POST /apply/{task}/{$}", h.may(Send, h.apply))
-	read("/tasks/{$}", h.registeredTasks)
-
-	read("/api/tasks", h.listTasks)
-	read("/api/tasks/{id}", h.getTask)
-	read("/api/tasks/{id}/events", h.taskEvents)
-	h.mux.Handle("DELETE /api/tasks/{id}", h.may(Forget, h.forgetTask))
-	read("/api/groups/{id}", h.getGroup)
-	read("/api/groups/{id}/events", h.groupEvents)
+func (h *Handler) routes() {
+	for _, r := range h.table() {
+		h.mux.Handle(r.pattern, h.may(r.action, r.answer))
+	}
 	h.mux.HandleFunc("GET /api/openapi.json", serveFile("openapi.json", "application/json"))
-
-	read("/api/stats", h.getStats)
-	read("/{$}", h.listPage)
-	read("/overview", h.overviewPage)
-	read("/tasks/{id}", h.taskPage)
-	read("/groups/{id}", h.groupPage)
-	h.mux.Handle("POST /tasks/{id}/forget", h.may(Forget, h.forgetForm))
 	h.mux.HandleFunc("GET /static/page.css", serveFile("static/page.css", "text/css; charset=utf-8"))
 	h.mux.HandleFunc("GET /static/page.js", serveFile("static/page.js", "text/javascript; charset=utf-8"))
 }
