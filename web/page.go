@@ -284,7 +284,7 @@ func (h *Handler) taskPage(w http.ResponseWriter, r *http.Request) error {
 	if whole := waiting + processing; whole > 0 {
 		data.WaitShare = int(100 * waiting / whole)
 	}
-	data.Labels = labelsOf(meta, r.URL.Query().Get("backend"))
+	data.Labels = h.labels(meta, r.URL.Query().Get("backend"))
 	if h.options.ShowTracebacks {
 		data.Traceback = meta.Traceback
 	}
@@ -325,11 +325,12 @@ type labelLink struct{ Name, Value, Query string }
 // mostLabels is how many labels a page shows.
 const mostLabels = 50
 
-func labelsOf(meta *celeryresults.TaskMeta, backend string) (links []labelLink) {
+func (h *Handler) labels(meta *celeryresults.TaskMeta, backend string) (links []labelLink) {
 	tree, err := meta.Meta.Any()
 	if err != nil {
 		return nil
 	}
+	tree = h.redacted(tree)
 	add := func(name, value any) {
 		text, ok := celeryresults.LabelText(value)
 		if label, isText := name.(string); ok && isText && len(links) < mostLabels {

@@ -67,8 +67,8 @@ type Options struct {
 	// that nobody knows, instead of with PENDING and an empty group. Default: false.
 	UnknownIs404 bool
 
-	// Redact are names of keyword arguments whose values are shown as ***, in any
-	// depth and case. Positional arguments are then shown as ***, too, as they have
+	// Redact are names of keyword arguments, and of entries of the caller's own metadata, whose
+	// values are shown as ***, in any depth and case. Positional arguments are then shown as ***, too, as they have
 	// no names. Default: none.
 	Redact []string
 
@@ -342,7 +342,7 @@ func (h *Handler) shown(meta *celeryresults.TaskMeta) python.Dict {
 			if len(h.options.Redact) > 0 && f.Value != nil {
 				f.Value = python.Redacted
 			}
-		case "kwargs":
+		case "kwargs", "meta":
 			f.Value = h.redacted(f.Value)
 		}
 		shown = append(shown, f)

@@ -369,6 +369,15 @@ func TestWhatIsNotToBeSeen(t *testing.T) {
 	}
 	_, body := s.get(t, "/api/tasks/a")
 	assert.Contains(t, body, `"card":"***"`)
+
+	labelled := request("b")
+	labelled.Meta = map[string]any{"token": "t0p-label", "customer": "acme"}
+	require.NoError(t, s.app.MarkAsDone(t.Context(), labelled, 1))
+	for _, path := range []string{"/api/tasks/b", "/tasks/b"} {
+		_, body := s.get(t, path)
+		assert.NotContains(t, body, "t0p-label", path)
+		assert.Contains(t, body, "acme", path)
+	}
 }
 
 func TestPages(t *testing.T) {

@@ -30,7 +30,7 @@ func (b *CacheBackend) Walk(ctx context.Context) iter.Seq2[*celeryresults.TaskMe
 				return
 			}
 			ids = append(ids, strings.TrimPrefix(key, prefix))
-			if len(ids) == itemsPerTrip {
+			if len(ids) == itemsPerStep {
 				if !b.yield(ctx, ids, yield) {
 					return
 				}
@@ -40,6 +40,9 @@ func (b *CacheBackend) Walk(ctx context.Context) iter.Seq2[*celeryresults.TaskMe
 		b.yield(ctx, ids, yield)
 	}
 }
+
+// itemsPerStep is how many results Walk has in memory at once.
+const itemsPerStep = 100
 
 // walkable returns the store, and what the whole keys of results begin with.
 func (b *CacheBackend) walkable() (cache.KeyLister, string, error) {

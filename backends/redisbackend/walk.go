@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -14,6 +15,9 @@ import (
 )
 
 var _ celeryresults.Walker = (*RedisBackend)(nil)
+
+// keysPerStep is how many results Walk has in memory at once.
+const keysPerStep = 100
 
 // Walk implements celeryresults.Walker, with SCAN: the server is not held up, but looks
 // at all of its keys. It returns errors.ErrUnsupported for a cluster.
@@ -37,8 +41,10 @@ func (b *RedisBackend) Walk(ctx context.Context) iter.Seq2[*celeryresults.TaskMe
 				yield(nil, fail(ctx, "walk", err))
 				return
 			}
-			if !b.yield(ctx, found.Keys, yield) {
-				return
+			for some := range slices.Chunk(found.Keys, keysPerStep) {
+				if !b.yield(ctx, some, yield) {
+					return
+				}
 			}
 			if cursor = found.Next; cursor == 0 {
 				return
@@ -49,9 +55,6 @@ func (b *RedisBackend) Walk(ctx context.Context) iter.Seq2[*celeryresults.TaskMe
 
 // yield yields the results under keys, and reports whether more are wanted.
 func (b *RedisBackend) yield(ctx context.Context, keys []string, yield func(*celeryresults.TaskMeta, error) bool) bool {
-	if len(keys) == 0 {
-		return true
-	}
 	records, err := b.findMany(ctx, keys)
 	if err != nil {
 		yield(nil, fail(ctx, "walk", err))

@@ -19,14 +19,6 @@ type key struct{}
 // With returns a context that carries counts.
 func With(ctx context.Context, c *Counts) context.Context { return context.WithValue(ctx, key{}, c) }
 
-// Without returns a context that carries none.
-func Without(ctx context.Context) context.Context {
-	if from(ctx) == nil {
-		return ctx
-	}
-	return context.WithValue(ctx, key{}, (*Counts)(nil))
-}
-
 func from(ctx context.Context) *Counts {
 	c, _ := ctx.Value(key{}).(*Counts)
 	return c
