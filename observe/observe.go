@@ -21,14 +21,15 @@ import (
 // Operation is what a backend was asked for.
 type Operation string
 
-// The operations: the methods of celeryresults.Backend, and waiting. Lists, groups, chords and
+// The operations: the methods of celeryresults.Backend, those of celeryresults.StatusGetter and waiting. Lists, groups, chords and
 // what else only some stores can do is not observed.
 const (
-	Store   Operation = "store"
-	Get     Operation = "get"
-	GetMany Operation = "get_many"
-	Forget  Operation = "forget"
-	Wait    Operation = "wait" // for one task or several
+	Store       Operation = "store"
+	Get         Operation = "get"
+	GetMany     Operation = "get_many"
+	GetStatuses Operation = "get_statuses"
+	Forget      Operation = "forget"
+	Wait        Operation = "wait" // for one task or several
 )
 
 // Event is one operation. What is only known at its end is zero at its beginning.
@@ -153,7 +154,11 @@ func Backend(name string, b celeryresults.Backend, observers ...Observer) celery
 	if !one || !several {
 		return w
 	}
-	return &awaitingBackend{w, awaiter, many}
+	a := &awaitingBackend{w, awaiter, many}
+	if statuses, ok := b.(celeryresults.StatusGetter); ok {
+		return &statusBackend{a, statuses}
+	}
+	return a
 }
 
 // backend is a Backend that is observed.
@@ -338,4 +343,26 @@ func (b *awaitingBackend) AwaitMany(ctx context.Context, taskIDs []string, until
 	err := b.many.AwaitMany(ctx, taskIDs, counted.see)
 	counted.end(err)
 	return err
+}
+
+// statusBackend is one of a backend that tells states without results, too.
+type statusBackend struct {
+	*awaitingBackend
+	statuses celeryresults.StatusGetter
+}
+
+// GetStatuses implements celeryresults.StatusGetter.
+func (b *statusBackend) GetStatuses(ctx context.Context, taskIDs []string) ([]celeryresults.Status, error) {
+	ctx, o := b.begin(ctx, Event{Operation: GetStatuses, TaskIDs: taskIDs})
+	statuses, err := b.statuses.GetStatuses(ctx, taskIDs)
+	for _, s := range statuses {
+		if s.Unknown {
+			o.Unknown++
+		}
+		if s.Expired {
+			o.Expired++
+		}
+	}
+	o.end(err)
+	return statuses, err
 }

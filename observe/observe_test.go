@@ -141,6 +141,13 @@ func TestEvents(t *testing.T) {
 	assert.Equal(t, 1, e.Unknown)
 	assert.Equal(t, 2, e.Undecodable)
 
+	progress, err := celeryresults.NewResultSet(celeryresults.NewAsyncResult("one", b), celeryresults.NewAsyncResult("nobody", b)).Progress(ctx)
+	require.NoError(t, err)
+	assert.Equal(t, 1, progress.Successful)
+	e = r.last(t)
+	assert.Equal(t, observe.GetStatuses, e.Operation, "no results are read for states")
+	assert.Equal(t, 1, e.Unknown)
+
 	require.NoError(t, b.Forget(ctx, "one", "nobody"))
 	assert.Equal(t, observe.Event{Backend: "main", Operation: observe.Forget, TaskIDs: []string{"one", "nobody"}, Ended: observe.OK}, r.last(t))
 }
