@@ -303,7 +303,7 @@ type waitingBackend struct {
 
 // became notes how late a wait ended that began before its task was ready.
 func (o *operation) became(meta *celeryresults.TaskMeta) {
-	if meta != nil && meta.State.Ready() && meta.DateDone.After(o.Began) {
+	if meta != nil && meta.State.Ready() && !meta.DateDone.Before(o.Began.Truncate(time.Microsecond)) { // results have microseconds
 		o.Late, o.Waited = max(o.Late, time.Since(meta.DateDone)), true
 	}
 }
