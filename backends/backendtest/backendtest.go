@@ -31,7 +31,8 @@ type Harness struct {
 	// say (yaml, msgpack): the suite then checks that other values are refused.
 	PlainValues bool
 
-	// RaceIDs is how many ids the race for one record uses. Default: 10 000.
+	// RaceIDs is how many ids the race for one record uses, and at most how many a walk goes
+	// through. Default: 10 000.
 	RaceIDs int
 }
 
