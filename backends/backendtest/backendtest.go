@@ -44,6 +44,8 @@ type row struct {
 var rows = []row{
 	{"an unknown task is PENDING and no error", unknownIsPending},
 	{"an empty id is ErrNoTaskID", emptyID},
+	{"a walk finds every result, where there are walks", walks}, // while there are few
+	{"a list is sorted, filtered and paged, where there are lists", lists},
 	{"a stored value of every Python type is read back equal", valuesRoundTrip},
 	{"dates and integers of any size are read back equal", datesRoundTrip},
 	{"a result decodes into a Go type", typedResults},
@@ -86,8 +88,6 @@ var rows = []row{
 	{"a wait for an id that the store can't hold ends alone", waitBadID},
 	{"an error tells what became of the result", outcomes},
 	{"a watch sees every state until the task is ready", watchStates},
-	{"a list is sorted, filtered and paged, where there are lists", lists},
-	{"a walk finds every result, where there are walks", walks},
 	{"a chord fires once, with all members in order, where there are chords", chordsFireOnce},
 	{"a chord waits until its body is handed over, where there are chords", chordBodies},
 	{"closing twice is no error", closeTwice},
