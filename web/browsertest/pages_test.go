@@ -205,7 +205,15 @@ const contrasts = `(() => {
 		const size = parseFloat(style.fontSize), large = size >= 24 || size >= 18.66 && style.fontWeight >= 700;
 		if (ratio < (large ? 3 : 4.5)) low.push(node.data.trim() + ": " + ratio.toFixed(2));
 	}
-	for (const e of document.querySelectorAll("input::placeholder")) low.push(e.name);
+	for (const e of document.querySelectorAll("input[placeholder]")) {
+		const a = luminance(parse(getComputedStyle(e, "::placeholder").color)), b = luminance(behind(e));
+		const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+		if (ratio < 4.5) low.push("placeholder " + e.name + ": " + ratio.toFixed(2));
+	}
+	if (innerWidth < 500)
+		for (const cell of document.querySelectorAll("td")) {
+			if (/^[\d.,]+( %)?$/.test(cell.innerText.trim()) && !cell.dataset.name) low.push("a number without a name: " + cell.innerText);
+		}
 	if (looked < 5) low.push("only " + looked + " texts");
 	return low;
 })()`
