@@ -85,7 +85,7 @@ func TestMiniredisCache(t *testing.T) {
 
 func TestMemcachedCache(t *testing.T) {
 	s := djangoCache(cache.Settings{Backend: "memcached", KeyPrefix: "shop", Location: []string{testserver.Memcached(t)}}, nil)
-	backendtest.Run(t, backendtest.Harness{Open: opener(s), ShortestExpiry: time.Second})
+	backendtest.Run(t, backendtest.Harness{Open: opener(s), ShortestExpiry: time.Second, Hidden: true})
 }
 
 func TestJSONCacheForGoAlone(t *testing.T) {
@@ -197,7 +197,7 @@ func TestCeleryMemcached(t *testing.T) {
 			s.ResultBackendTransportOptions.GlobalKeyPrefix = serializer
 			backendtest.Run(t, backendtest.Harness{
 				Open: opener(s), ShortestExpiry: time.Second, RaceIDs: 2500,
-				PlainValues: serializer == "yaml" || serializer == "msgpack",
+				PlainValues: serializer == "yaml" || serializer == "msgpack", Hidden: true,
 			})
 		})
 	}
@@ -270,7 +270,7 @@ func TestRedisSentinel(t *testing.T) {
 func TestRedisCluster(t *testing.T) {
 	nodes := testserver.StartCluster(t, 3)
 	s := redisBackend("redis+cluster://"+strings.Join(nodes.Addrs(), ","), "json")
-	backendtest.Run(t, backendtest.Harness{Open: opener(s), ShortestExpiry: time.Second, RaceIDs: 2000})
+	backendtest.Run(t, backendtest.Harness{Open: opener(s), ShortestExpiry: time.Second, RaceIDs: 2000, Hidden: true})
 }
 
 func TestRedisClient(t *testing.T) {

@@ -44,7 +44,7 @@ func SurveyResults(ctx context.Context, b Backend, q Query, most int) (*Survey, 
 		most = DefaultSurvey
 	}
 	s := &Survey{Whole: true}
-	matched := 0
+	seen := map[string]struct{}{} // a walk may come to one twice
 	for meta, err := range Walk(ctx, b) {
 		if s.Looked == most {
 			s.Whole = false
@@ -58,17 +58,21 @@ func SurveyResults(ctx context.Context, b Backend, q Query, most int) (*Survey, 
 		if err != nil {
 			return nil, err
 		}
-		s.Looked++
 		if !q.Matches(meta) {
+			s.Looked++
 			continue
 		}
-		matched++
+		if _, twice := seen[meta.TaskID]; twice {
+			continue
+		}
+		seen[meta.TaskID] = struct{}{}
+		s.Looked++
 		if s.Results = append(s.Results, meta); len(s.Results) >= 2*limit+64 {
 			s.keep(q.Order, limit)
 		}
 	}
 	s.keep(q.Order, limit)
-	s.More = matched - len(s.Results)
+	s.More = len(seen) - len(s.Results)
 	return s, nil
 }
 
@@ -138,22 +142,13 @@ func (m *TaskMeta) HasLabels(labels map[string]string) bool {
 	if err != nil {
 		return false
 	}
+	pairs, _ := python.Pairs(tree)
 	found := 0
-	look := func(name, value any) {
-		text, _ := name.(string)
-		want, asked := labels[text]
-		if shown, ok := LabelText(value); asked && ok && shown == want {
+	for _, pair := range pairs {
+		name, _ := pair.Key.(string)
+		want, asked := labels[name]
+		if text, ok := LabelText(pair.Value); asked && ok && text == want {
 			found++
-		}
-	}
-	switch t := tree.(type) {
-	case python.Dict:
-		for _, pair := range t {
-			look(pair.Key, pair.Value)
-		}
-	case map[string]any:
-		for name, value := range t {
-			look(name, value)
 		}
 	}
 	return found == len(labels)

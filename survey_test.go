@@ -79,7 +79,14 @@ func TestSurvey(t *testing.T) {
 		assert.True(t, s.Whole, name)
 		assert.Zero(t, s.More, name)
 	}
-	s, err := celeryresults.SurveyResults(t.Context(), b, celeryresults.Query{Limit: 1}, 4)
+	twice := &walkable{metas: append(b.metas[:2:2], b.metas[:2]...)}
+	s, err := celeryresults.SurveyResults(t.Context(), twice, celeryresults.Query{}, 0)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"b", "a"}, taskIDs(s.Results), "each is there once")
+	assert.Equal(t, 2, s.Looked)
+	assert.Zero(t, s.More)
+
+	s, err = celeryresults.SurveyResults(t.Context(), b, celeryresults.Query{Limit: 1}, 4)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"b"}, taskIDs(s.Results))
 	assert.False(t, s.Whole)

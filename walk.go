@@ -10,8 +10,8 @@ import (
 // Walker is a Backend that can go through all of its results.
 type Walker interface {
 	// Walk yields every result that stands from the beginning to the end, in any
-	// order; one that is stored or forgotten meanwhile may or may not be among them,
-	// or be there twice. An *UnreadableError is a record that can't be read, and
+	// order; one may be there twice, and one that is stored or forgotten meanwhile may or
+	// may not be among them. An *UnreadableError is a record that can't be read, and
 	// others follow; any other error is the last value.
 	Walk(ctx context.Context) iter.Seq2[*TaskMeta, error]
 }

@@ -202,9 +202,9 @@ type Expirer interface {
 
 // KeyLister is a Store that shows the keys of its entries.
 type KeyLister interface {
-	// Keys yields the whole keys that begin with the text, each once, in any order; one
-	// that comes or goes meanwhile may or may not be among them, or be there twice. An
-	// error is the last value.
+	// Keys yields the whole keys that begin with the text, in any order; one may be there
+	// twice, and one that comes or goes meanwhile may or may not be among them. An error
+	// is the last value.
 	Keys(ctx context.Context, prefix string) iter.Seq2[string, error]
 }
 

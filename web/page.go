@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -330,26 +329,18 @@ func (h *Handler) labels(meta *celeryresults.TaskMeta, backend string) (links []
 	if err != nil {
 		return nil
 	}
-	tree = h.redacted(tree)
-	add := func(name, value any) {
-		text, ok := celeryresults.LabelText(value)
-		if label, isText := name.(string); ok && isText && len(links) < mostLabels {
-			query := url.Values{"label." + label: {text}}
-			if backend != "" {
-				query.Set("backend", backend)
-			}
-			links = append(links, labelLink{label, clipped(text), "?" + query.Encode()})
+	pairs, _ := python.Pairs(h.redacted(tree))
+	for _, pair := range pairs {
+		text, ok := celeryresults.LabelText(pair.Value)
+		label, isText := pair.Key.(string)
+		if !ok || !isText || len(links) == mostLabels {
+			continue
 		}
-	}
-	switch t := tree.(type) {
-	case python.Dict:
-		for _, pair := range t {
-			add(pair.Key, pair.Value)
+		query := url.Values{"label." + label: {text}}
+		if backend != "" {
+			query.Set("backend", backend)
 		}
-	case map[string]any:
-		for _, name := range slices.Sorted(maps.Keys(t)) {
-			add(name, t[name])
-		}
+		links = append(links, labelLink{label, clipped(text), "?" + query.Encode()})
 	}
 	return links
 }

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"sort"
 	"strings"
 
 	"github.com/celeryresults/celeryresults/python"
@@ -49,20 +48,11 @@ func (p *prettier) write(tree any, depth int) {
 			return
 		}
 		p.items("{", "}", len(t.Items), depth, func(i int) { p.write(t.Items[i], depth+1) })
-	case python.Dict:
-		p.items("{", "}", len(t), depth, func(i int) {
-			p.b.WriteString(python.Repr(t[i].Key, mostShown) + ": ")
-			p.write(t[i].Value, depth+1)
-		})
-	case map[string]any:
-		names := make([]string, 0, len(t))
-		for name := range t {
-			names = append(names, name)
-		}
-		sort.Strings(names)
-		p.items("{", "}", len(names), depth, func(i int) {
-			p.b.WriteString(python.Repr(names[i], mostShown) + ": ")
-			p.write(t[names[i]], depth+1)
+	case python.Dict, map[string]any:
+		pairs, _ := python.Pairs(t)
+		p.items("{", "}", len(pairs), depth, func(i int) {
+			p.b.WriteString(python.Repr(pairs[i].Key, mostShown) + ": ")
+			p.write(pairs[i].Value, depth+1)
 		})
 	default:
 		p.b.WriteString(line)

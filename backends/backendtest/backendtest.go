@@ -31,6 +31,10 @@ type Harness struct {
 	// say (yaml, msgpack): the suite then checks that other values are refused.
 	PlainValues bool
 
+	// Hidden is set when the store does not show what lies in it: the suite then checks
+	// that a walk says so.
+	Hidden bool
+
 	// RaceIDs is how many ids the race for one record uses, and at most how many a walk goes
 	// through. Default: 10 000.
 	RaceIDs int

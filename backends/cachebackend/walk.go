@@ -29,7 +29,9 @@ func (b *CacheBackend) Walk(ctx context.Context) iter.Seq2[*celeryresults.TaskMe
 				yield(nil, err)
 				return
 			}
-			ids = append(ids, strings.TrimPrefix(key, prefix))
+			if id := strings.TrimPrefix(key, prefix); id != "" { // which nobody can ask for
+				ids = append(ids, id)
+			}
 			if len(ids) == itemsPerStep {
 				if !b.yield(ctx, ids, yield) {
 					return

@@ -358,7 +358,7 @@ func (w *metaWriter) labels(v celeryresults.Value) error {
 	if err != nil {
 		return err
 	}
-	pairs, ok := pairsOf(tree)
+	pairs, ok := python.Pairs(tree)
 	if !ok {
 		return errMeta
 	}
@@ -388,22 +388,6 @@ func (w *metaWriter) has(name string) bool {
 		}
 	}
 	return false
-}
-
-func pairsOf(tree any) (python.Dict, bool) {
-	switch t := tree.(type) {
-	case nil:
-		return nil, true
-	case python.Dict:
-		return t, true
-	case map[string]any:
-		pairs := make(python.Dict, 0, len(t))
-		for _, name := range sortedKeys(t) {
-			pairs = append(pairs, python.Pair{Key: name, Value: t[name]})
-		}
-		return pairs, true
-	}
-	return nil, false
 }
 
 // label notes an entry that lists can be filtered by.

@@ -522,7 +522,7 @@ func ours(m *celeryresults.TaskMeta, f *serialization.Field) bool {
 		m.Row.KwargsCut = cutOf(f.Value)
 	case ownExtra:
 		tree, _ := f.Value.Decode()
-		pairs, _ := pairsOf(tree)
+		pairs, _ := python.Pairs(tree)
 		for _, pair := range pairs {
 			if name, ok := pair.Key.(string); ok {
 				m.Extra = append(m.Extra, celeryresults.Extra{Name: name, Value: celeryresults.NewValue(pair.Value)})
@@ -556,7 +556,7 @@ func others(m *celeryresults.TaskMeta, fields []serialization.Field) {
 			m.Meta = celeryresults.StoredValue(keyvalue.Unread(f.Value.Codec, err))
 			return
 		case f.Name == ownReserved:
-			pairs, _ := pairsOf(tree)
+			pairs, _ := python.Pairs(tree)
 			own = append(own, pairs...)
 		default:
 			own = append(own, python.Pair{Key: f.Name, Value: tree})

@@ -62,7 +62,7 @@ func (b *RedisBackend) yield(ctx context.Context, keys []string, yield func(*cel
 	}
 	for i, data := range records {
 		id, ok := b.keys.TaskID(keys[i])
-		if !ok || data == nil { // it has gone meanwhile
+		if !ok || id == "" || data == nil { // nobody can ask for it, or it has gone meanwhile
 			continue
 		}
 		if !yield(b.documents.Read(id, data)) {

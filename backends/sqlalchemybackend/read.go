@@ -298,22 +298,10 @@ func (list entries) get(name string) any {
 // mapping is not.
 func entriesOf(tree any) entries {
 	var list entries
-	switch t := tree.(type) {
-	case map[string]any:
-		for name, value := range t {
-			list = append(list, named{name, value})
-		}
-		slices.SortFunc(list, func(x, y named) int {
-			if x.name < y.name {
-				return -1
-			}
-			return 1
-		})
-	case python.Dict:
-		for _, pair := range t {
-			if name, ok := pair.Key.(string); ok {
-				list = append(list, named{name, pair.Value})
-			}
+	pairs, _ := python.Pairs(tree)
+	for _, pair := range pairs {
+		if name, ok := pair.Key.(string); ok {
+			list = append(list, named{name, pair.Value})
 		}
 	}
 	return list

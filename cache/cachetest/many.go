@@ -37,7 +37,7 @@ func manyRows() []row {
 		{name: "delete many removes all", rule: "absent entries are not an error", run: manyDelete},
 		{name: "add many adds what is absent", rule: "each entry by itself, with its own lifetime, and in their order", needs: adder, run: manyAdd},
 		{name: "concurrent updates of new entries", rule: "what is merged gives each caller its own outcome", needs: swapper, run: updatesOfNewEntries},
-		{name: "the keys of all entries", rule: "that begin with a text, whole, each once, and no others", needs: keyLister, run: allKeys},
+		{name: "the keys of all entries", rule: "that begin with a text, whole, and no others", needs: keyLister, run: allKeys},
 		{name: "a thousand keys at once", rule: "many has no small limit", run: thousandKeys},
 	}
 }

@@ -146,23 +146,14 @@ const barWidth = 20
 // progressBar draws what Celery's guide has tasks report: {"current": 40, "total": 100}.
 func progressBar(tree any) string {
 	fields := map[string]float64{}
-	look := func(name, value any) {
-		text, _ := name.(string)
-		switch n := value.(type) {
+	pairs, _ := python.Pairs(tree)
+	for _, pair := range pairs {
+		name, _ := pair.Key.(string)
+		switch n := pair.Value.(type) {
 		case int64:
-			fields[text] = float64(n)
+			fields[name] = float64(n)
 		case float64:
-			fields[text] = n
-		}
-	}
-	switch t := tree.(type) {
-	case map[string]any:
-		for name, value := range t {
-			look(name, value)
-		}
-	case python.Dict:
-		for _, pair := range t {
-			look(pair.Key, pair.Value)
+			fields[name] = n
 		}
 	}
 	current, total := fields["current"], fields["total"]

@@ -28,6 +28,7 @@ import (
 	"github.com/celeryresults/celeryresults/backends"
 	"github.com/celeryresults/celeryresults/backends/dbbackend"
 	"github.com/celeryresults/celeryresults/cache"
+	"github.com/celeryresults/celeryresults/internal/testserver"
 	"github.com/celeryresults/celeryresults/web"
 )
 
@@ -77,7 +78,7 @@ func open(t *testing.T, s *site, size ...int64) *tab {
 	t.Helper()
 	parent, err := browser()
 	if err != nil {
-		if os.Getenv("CELERYRESULTS_TEST_REQUIRE") != "" {
+		if (&testserver.Service{Name: "chromium"}).Required() {
 			t.Fatal(err)
 		}
 		t.Skip(err)

@@ -153,7 +153,8 @@ func (d decoder) call(path string, n *yaml.Node) (any, error) {
 		return nil, err
 	}
 	parts, _ := mapping.(map[string]any)
-	object := &python.Object{Class: class(path), State: parts["state"], Pairs: pairsOf(parts["dictitems"])}
+	pairs, _ := python.Pairs(parts["dictitems"])
+	object := &python.Object{Class: class(path), State: parts["state"], Pairs: pairs}
 	object.Args = itemsOf(parts["args"])
 	object.Kwargs, _ = parts["kwds"].(map[string]any)
 	object.Items = itemsOf(parts["listitems"])
@@ -166,16 +167,6 @@ func itemsOf(v any) []any {
 		return v
 	case python.Tuple:
 		return v
-	}
-	return nil
-}
-
-func pairsOf(v any) []python.Pair {
-	switch v := v.(type) {
-	case python.Dict:
-		return v
-	case map[string]any:
-		return sortedDict(v)
 	}
 	return nil
 }
