@@ -22,10 +22,9 @@ import (
 // golden is a line of testdata/golden.jsonl, which testdata/golden.py wrote
 // and explains.
 type golden struct {
-	YAML   string
-	Value  json.RawMessage
-	Dumped bool
-	Error  string
+	YAML  string
+	Value json.RawMessage
+	Error string
 }
 
 func readGolden(t *testing.T, name string) []golden {
@@ -79,25 +78,6 @@ func TestDecodeReadsWhatPyYAMLReads(t *testing.T) {
 		}
 	}
 	require.Greater(t, count, 1000, "documents compared")
-}
-
-func TestAppendWritesTheBytesThatPyYAMLWrites(t *testing.T) {
-	count := 0
-	for _, g := range readGolden(t, "testdata/golden.jsonl") {
-		if !g.Dumped {
-			continue
-		}
-		count++
-		v, err := yaml.Codec.Decode([]byte(g.YAML))
-		require.NoError(t, err, g.YAML)
-		out, err := yaml.Codec.Append([]byte("kept"), v)
-		if err != nil {
-			t.Errorf("error %v\nwant %s", err, g.YAML)
-		} else if got := strings.TrimPrefix(string(out), "kept"); got != g.YAML {
-			t.Errorf("got  %q\nwant %q", got, g.YAML)
-		}
-	}
-	require.Greater(t, count, 800, "documents compared")
 }
 
 func canonical(t *testing.T, raw json.RawMessage) string {

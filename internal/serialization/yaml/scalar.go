@@ -267,31 +267,6 @@ func decimalFloat(s string) (float64, bool) {
 	return f, err == nil || math.IsInf(f, 0)
 }
 
-// appendFloat appends f as SafeRepresenter.represent_float does: Python's
-// repr, with a dot in the mantissa.
-func appendFloat(dst []byte, f float64) []byte {
-	switch {
-	case math.IsNaN(f):
-		return append(dst, ".nan"...)
-	case math.IsInf(f, 1):
-		return append(dst, ".inf"...)
-	case math.IsInf(f, -1):
-		return append(dst, "-.inf"...)
-	}
-	mantissa, exponent, _ := strings.Cut(strconv.FormatFloat(f, 'e', -1, 64), "e")
-	if e, _ := strconv.Atoi(exponent); -4 <= e && e < 16 {
-		mantissa, exponent = strconv.FormatFloat(f, 'f', -1, 64), ""
-	}
-	dst = append(dst, mantissa...)
-	if !strings.Contains(mantissa, ".") {
-		dst = append(dst, ".0"...)
-	}
-	if exponent != "" {
-		dst = append(append(dst, 'e'), exponent...)
-	}
-	return dst
-}
-
 // stamp is a timestamp in parts, as PyYAML's timestamp_regexp names them.
 type stamp struct {
 	year, month, day     int

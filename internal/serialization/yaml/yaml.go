@@ -18,10 +18,9 @@
 // Sets are a python.Set, !!omap and !!pairs a list of tuples of two. An alias
 // is decoded anew each time that it occurs.
 //
-// Writing follows safe_dump byte for byte: block style, sorted keys, ASCII,
-// lines folded beyond 80 columns. The exception is a container that occurs
-// twice: Python writes the second one as an alias, this package in full, and
-// both read back equal.
+// Writing makes block style that safe_load reads into equal values: ASCII,
+// words plain, other text in double quotes, never folded. The entries of a
+// map[string]any are sorted; a python.Dict and a python.Set keep their order.
 package yaml
 
 import (
@@ -89,14 +88,14 @@ func (codec) Resolve(v serialization.Value) (any, error) {
 	return decoder{v.Data}.value(node)
 }
 
-// Append writes v as PyYAML's safe_dump does. Decimal, UUID, timedelta, time,
-// frozenset, complex, classes, objects and envelopes are refused as there, and
-// so is a mapping key that is a list or a mapping, which safe_load could not
-// read back.
+// Append writes v as a document. Decimal, UUID, timedelta, time, frozenset,
+// complex, classes, objects and envelopes are refused, as PyYAML's safe_dump
+// does, and so is a mapping key that is a list or a mapping, which safe_load
+// could not read back.
 func (codec) Append(dst []byte, v any) ([]byte, error) {
-	e := encoder{emitter: newEmitter(dst), left: serialization.MaxNodes, limit: len(dst) + maxSize}
-	if err := e.document(v); err != nil {
+	e := encoder{out: dst, fresh: true, left: serialization.MaxNodes, limit: len(dst) + maxSize}
+	if err := e.value(v, 0); err != nil {
 		return dst, err
 	}
-	return e.out, nil
+	return append(e.out, '\n'), nil
 }

@@ -1,4 +1,4 @@
-"""Writes golden.jsonl: what PyYAML reads and writes.
+"""Writes golden.jsonl: what PyYAML reads, of its own making and otherwise.
 
 Run it with Python 3.11 or later in a virtual environment that holds what
 requirements.txt names:
@@ -10,10 +10,12 @@ The seed fixes the order of sets.
 
 A number as the only argument adds that many random values.
 
+With the argument read it writes no such file, but answers each line of standard
+input, a document in base64, with what safe_load reads from it, typed.
+
 Each line is an object with the fields
   yaml    a document
   value   what yaml.safe_load reads from it, typed (see typed below)
-  dumped  true when yaml.safe_dump writes exactly this document for that value
   error   instead of value: safe_load refuses the document
 """
 
@@ -138,15 +140,13 @@ DOCUMENTS = [
 ]
 
 
-def golden(document, value, dumped):
-    return json.dumps({"yaml": document, "value": typed(value), "dumped": dumped})
+def golden(document, value):
+    return json.dumps({"yaml": document, "value": typed(value)})
 
 
 def dumps(value):
     document = yaml.safe_dump(value)
-    value = yaml.safe_load(document)
-    # An object that occurs twice is written once and then as an alias.
-    return golden(document, value, "&id001" not in document)
+    return golden(document, yaml.safe_load(document))
 
 
 def loads(document):
@@ -155,7 +155,7 @@ def loads(document):
     except Exception as exc:  # what PyYAML raises is not always a YAMLError
         return json.dumps({"yaml": document, "error": type(exc).__name__})
     try:
-        return golden(document, value, False)
+        return golden(document, value)
     except RecursionError:
         return json.dumps({"yaml": document, "error": "RecursionError"})
 
@@ -191,7 +191,18 @@ def random_key(rng):
             return key
 
 
+def read():
+    for line in sys.stdin:
+        document = base64.b64decode(line).decode()
+        try:
+            print(json.dumps({"value": typed(yaml.safe_load(document))}))
+        except Exception as exc:
+            print(json.dumps({"error": repr(exc)}))
+
+
 def main():
+    if sys.argv[1:] == ["read"]:
+        return read()
     for text in TEXTS:
         print(dumps(text))
         print(dumps({"key": [text], text: {"nested": text}}))
