@@ -1,7 +1,6 @@
 package pickle_test
 
 import (
-	"errors"
 	"math"
 	"math/big"
 	"strings"
@@ -11,9 +10,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/celeryresults/celeryresults/internal/serialization"
-	"github.com/celeryresults/celeryresults/internal/serialization/pickle"
 	"github.com/celeryresults/celeryresults/python"
+	"github.com/celeryresults/celeryresults/python/pickle"
 )
 
 func repeat(v any, n int) []any {
@@ -175,7 +173,7 @@ func written() []struct {
 			&python.Object{Class: class("cases", "MyDict"), Args: python.Tuple{},
 				Pairs: []python.Pair{{Key: "a", Value: int64(1)}}}},
 		{"an envelope", python.Envelope{Type: "money", Value: "5"}, map[string]any{"__type__": "money", "__value__": "5"}},
-		{"a value at hand", serialization.Value{Node: "x"}, "x"},
+		{"a value at hand", later{v: "x"}, "x"},
 		{"a named string", status("SUCCESS"), "SUCCESS"},
 		{"a struct", order{ID: 1, Tags: []string{"a"}, Total: 2.5}, map[string]any{"id": int64(1), "tags": []any{"a"}, "Total": 2.5}},
 		{"512 levels", nested(512), nil},
@@ -204,7 +202,7 @@ func TestPythonReadsWhatIsWritten(t *testing.T) {
 				assert.Equal(t, marshal(describe(want)), got, "%q", pickles[i])
 			}
 			assert.NotContains(t, got, `["error"`)
-			back, err := pickle.Decode(pickles[i])
+			back, err := pickle.Unmarshal(pickles[i])
 			require.NoError(t, err)
 			assert.Equal(t, marshal(describe(want)), marshal(describe(back)), "%q", pickles[i])
 		})
@@ -222,42 +220,42 @@ func TestAppendRefuses(t *testing.T) {
 		v    any
 		want error
 	}{
-		{"text that is not UTF-8", "\xff", serialization.ErrUnsupported},
-		{"a key that is not UTF-8", map[string]any{"\xff": 1}, serialization.ErrUnsupported},
-		{"the year 0", time.Date(0, 12, 31, 0, 0, 0, 0, time.UTC), serialization.ErrUnsupported},
-		{"the year 10000", python.DateTime{Time: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}, serialization.ErrUnsupported},
-		{"an offset of a day", when.In(time.FixedZone("", 86400)), serialization.ErrUnsupported},
-		{"the 30th of February", python.Date{Year: 2026, Month: 2, Day: 30}, serialization.ErrUnsupported},
-		{"25 o'clock", python.Time{Hour: 25}, serialization.ErrUnsupported},
-		{"a timedelta out of order", python.Timedelta{Seconds: -1}, serialization.ErrUnsupported},
-		{"a timedelta of 3 million years", python.Timedelta{Days: 1e9}, serialization.ErrUnsupported},
-		{"a decimal of words", python.Decimal("__import__('os')"), serialization.ErrUnsupported},
-		{"an empty decimal", python.Decimal(""), serialization.ErrUnsupported},
-		{"a list as a key", python.Dict{{Key: []any{}, Value: 1}}, serialization.ErrUnsupported},
-		{"a list in a tuple as a key", python.Dict{{Key: python.Tuple{[]any{}}, Value: 1}}, serialization.ErrUnsupported},
-		{"a map in a set", &python.Set{Items: []any{map[string]any{}}}, serialization.ErrUnsupported},
-		{"a set in a set", &python.Set{Items: []any{&python.Set{}}}, serialization.ErrUnsupported},
-		{"a deque as a key", python.Dict{{Key: object("collections", "deque"), Value: 1}}, serialization.ErrUnsupported},
-		{"a channel", make(chan int), serialization.ErrUnsupported},
-		{"a function", func() {}, serialization.ErrUnsupported},
-		{"os.system", object("os", "system", "id"), serialization.ErrUnsupported},
-		{"os.system itself", class("os", "system"), serialization.ErrUnsupported},
-		{"eval", object("builtins", "eval", "1"), serialization.ErrUnsupported},
-		{"an unknown exception", object("cases", "Quota"), serialization.ErrUnsupported},
-		{"os.system in an exception", object("builtins", "ValueError", object("os", "system", "id")), serialization.ErrUnsupported},
-		{"os.system in a trusted object", pickle.Trusted{Object: object("cases", "T", class("os", "system"))}, serialization.ErrUnsupported},
-		{"a trusted module that is no name", pickle.Trusted{Object: object("os\nsystem", "x")}, serialization.ErrUnsupported},
-		{"a trusted class that is no name", pickle.Trusted{Object: object("os", "a..b")}, serialization.ErrUnsupported},
-		{"a trusted class without a name", pickle.Trusted{Object: object("os", "")}, serialization.ErrUnsupported},
-		{"a fraction that takes for ever", object("fractions", "Fraction", "1e1000000000"), serialization.ErrUnsupported},
-		{"a fraction of zero", object("fractions", "Fraction", "1/0"), serialization.ErrUnsupported},
-		{"a deque that takes for ever", object("collections", "deque", object("builtins", "range", 1<<60)), serialization.ErrUnsupported},
-		{"a range with a state", &python.Object{Class: class("builtins", "range"), Args: python.Tuple{1}, State: "x"}, serialization.ErrUnsupported},
-		{"an exception with items", &python.Object{Class: class("builtins", "ValueError"), Items: []any{1}}, serialization.ErrUnsupported},
-		{"513 levels", nested(513), serialization.ErrLimit},
-		{"a list in itself", self, serialization.ErrLimit},
-		{"an integer of 5000 digits", power(16610), serialization.ErrLimit},
-		{"too many values", repeat(nil, serialization.MaxNodes), serialization.ErrLimit},
+		{"text that is not UTF-8", "\xff", python.ErrUnsupported},
+		{"a key that is not UTF-8", map[string]any{"\xff": 1}, python.ErrUnsupported},
+		{"the year 0", time.Date(0, 12, 31, 0, 0, 0, 0, time.UTC), python.ErrUnsupported},
+		{"the year 10000", python.DateTime{Time: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}, python.ErrUnsupported},
+		{"an offset of a day", when.In(time.FixedZone("", 86400)), python.ErrUnsupported},
+		{"the 30th of February", python.Date{Year: 2026, Month: 2, Day: 30}, python.ErrUnsupported},
+		{"25 o'clock", python.Time{Hour: 25}, python.ErrUnsupported},
+		{"a timedelta out of order", python.Timedelta{Seconds: -1}, python.ErrUnsupported},
+		{"a timedelta of 3 million years", python.Timedelta{Days: 1e9}, python.ErrUnsupported},
+		{"a decimal of words", python.Decimal("__import__('os')"), python.ErrUnsupported},
+		{"an empty decimal", python.Decimal(""), python.ErrUnsupported},
+		{"a list as a key", python.Dict{{Key: []any{}, Value: 1}}, python.ErrUnsupported},
+		{"a list in a tuple as a key", python.Dict{{Key: python.Tuple{[]any{}}, Value: 1}}, python.ErrUnsupported},
+		{"a map in a set", &python.Set{Items: []any{map[string]any{}}}, python.ErrUnsupported},
+		{"a set in a set", &python.Set{Items: []any{&python.Set{}}}, python.ErrUnsupported},
+		{"a deque as a key", python.Dict{{Key: object("collections", "deque"), Value: 1}}, python.ErrUnsupported},
+		{"a channel", make(chan int), python.ErrUnsupported},
+		{"a function", func() {}, python.ErrUnsupported},
+		{"os.system", object("os", "system", "id"), python.ErrUnsupported},
+		{"os.system itself", class("os", "system"), python.ErrUnsupported},
+		{"eval", object("builtins", "eval", "1"), python.ErrUnsupported},
+		{"an unknown exception", object("cases", "Quota"), python.ErrUnsupported},
+		{"os.system in an exception", object("builtins", "ValueError", object("os", "system", "id")), python.ErrUnsupported},
+		{"os.system in a trusted object", pickle.Trusted{Object: object("cases", "T", class("os", "system"))}, python.ErrUnsupported},
+		{"a trusted module that is no name", pickle.Trusted{Object: object("os\nsystem", "x")}, python.ErrUnsupported},
+		{"a trusted class that is no name", pickle.Trusted{Object: object("os", "a..b")}, python.ErrUnsupported},
+		{"a trusted class without a name", pickle.Trusted{Object: object("os", "")}, python.ErrUnsupported},
+		{"a fraction that takes for ever", object("fractions", "Fraction", "1e1000000000"), python.ErrUnsupported},
+		{"a fraction of zero", object("fractions", "Fraction", "1/0"), python.ErrUnsupported},
+		{"a deque that takes for ever", object("collections", "deque", object("builtins", "range", 1<<60)), python.ErrUnsupported},
+		{"a range with a state", &python.Object{Class: class("builtins", "range"), Args: python.Tuple{1}, State: "x"}, python.ErrUnsupported},
+		{"an exception with items", &python.Object{Class: class("builtins", "ValueError"), Items: []any{1}}, python.ErrUnsupported},
+		{"513 levels", nested(513), python.ErrLimit},
+		{"a list in itself", self, python.ErrLimit},
+		{"an integer of 5000 digits", power(16610), python.ErrLimit},
+		{"too many values", repeat(nil, pickle.MaxValues), python.ErrLimit},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := pickle.Append([]byte("before"), c.v)
@@ -280,10 +278,10 @@ func TestAppendKeepsWhatIsThere(t *testing.T) {
 }
 
 func TestAnUnreadableValueIsAnError(t *testing.T) {
-	fields, err := pickle.Codec.Fields(nil, []byte("}\x8c\x01a]q\x00h\x00as."))
+	fields, err := pickle.Fields(nil, []byte("}\x8c\x01a]q\x00h\x00as."))
 	require.NoError(t, err)
 	_, err = pickle.Append(nil, fields[0].Value)
-	assert.ErrorIs(t, err, serialization.ErrUnsupported)
+	assert.ErrorIs(t, err, python.ErrUnsupported)
 }
 
 func TestHarmlessClasses(t *testing.T) {
@@ -311,23 +309,4 @@ func TestTheBuiltinExceptionsAreHarmless(t *testing.T) {
 	for _, name := range names {
 		assert.True(t, pickle.Harmless(class("builtins", name)) || newer[name], name)
 	}
-}
-
-func TestErrorsOfOtherCodecsArePassedOn(t *testing.T) {
-	broken := errors.New("broken")
-	_, err := pickle.Append(nil, map[string]any{"x": serialization.Value{Codec: failing{broken}}})
-	assert.ErrorIs(t, err, broken)
-}
-
-// failing is a codec whose values cannot be read.
-type failing struct{ err error }
-
-func (failing) Name() string                               { return "failing" }
-func (failing) ContentType() string                        { return "" }
-func (failing) ContentEncoding() string                    { return "" }
-func (f failing) Append(dst []byte, _ any) ([]byte, error) { return dst, f.err }
-func (f failing) Decode([]byte) (any, error)               { return nil, f.err }
-func (f failing) Resolve(serialization.Value) (any, error) { return nil, f.err }
-func (f failing) Fields(dst []serialization.Field, _ []byte) ([]serialization.Field, error) {
-	return dst, f.err
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/celeryresults/celeryresults/internal/serialization/pickle"
 	"github.com/celeryresults/celeryresults/python"
+	"github.com/celeryresults/celeryresults/python/pickle"
 )
 
 // inZone is a datetime of November 2026 in the zone that the opcodes make.
@@ -36,7 +36,7 @@ func TestZonesAreUnderstood(t *testing.T) {
 		{"dateutil's UTC", "cdateutil.tz.tz\ntzutc\n)R", "2026-11-21T08:30:15+00:00"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := pickle.Decode(inZone(c.zone))
+			got, err := pickle.Unmarshal(inZone(c.zone))
 			require.NoError(t, err)
 			require.IsType(t, time.Time{}, got)
 			assert.Equal(t, c.want, string(python.AppendISO(nil, got.(time.Time))))
@@ -57,7 +57,7 @@ func TestADatetimeInAnUnknownZoneStaysAnObject(t *testing.T) {
 		"no arguments":        "cdatetime\ntimezone\n)R",
 		"Django without one":  "cdjango.utils.timezone\nFixedOffset\n)R",
 	} {
-		got, err := pickle.Decode(inZone(zone))
+		got, err := pickle.Unmarshal(inZone(zone))
 		require.NoError(t, err, name)
 		require.IsType(t, &python.Object{}, got, name)
 		assert.Equal(t, "datetime.datetime", got.(*python.Object).Class.String(), name)
@@ -90,7 +90,7 @@ func TestMalformedStatesStayObjects(t *testing.T) {
 		"OrderedDict of an int":  "ccollections\nOrderedDict\nI5\n\x85R.",
 		"OrderedDict of ints":    "ccollections\nOrderedDict\n](I5\ne\x85R.",
 	} {
-		got, err := pickle.Decode([]byte(data))
+		got, err := pickle.Unmarshal([]byte(data))
 		require.NoError(t, err, name)
 		assert.IsType(t, &python.Object{}, got, name)
 	}

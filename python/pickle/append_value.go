@@ -9,7 +9,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/celeryresults/celeryresults/internal/serialization"
 	"github.com/celeryresults/celeryresults/python"
 )
 
@@ -78,8 +77,6 @@ func (e *encoder) container(v any) error {
 		return e.dict(v)
 	case *python.Set:
 		return e.set(v)
-	case serialization.Value:
-		return e.resolved(v)
 	case []string:
 		return sequence(e, v, e.text)
 	case map[string]string:
@@ -125,6 +122,9 @@ func (e *encoder) named(v any) error {
 
 // other writes a value in its plain form.
 func (e *encoder) other(v any) error {
+	if lazy, ok := v.(Lazy); ok {
+		return e.lazy(lazy)
+	}
 	plain, err := python.Plain(v)
 	if err != nil {
 		return fmt.Errorf("pickle: %w", err)
@@ -135,14 +135,6 @@ func (e *encoder) other(v any) error {
 	err = e.value(plain)
 	e.leave()
 	return err
-}
-
-func (e *encoder) resolved(v serialization.Value) error {
-	decoded, err := v.Decode()
-	if err != nil {
-		return err
-	}
-	return e.value(decoded)
 }
 
 func (e *encoder) bool(b bool) {

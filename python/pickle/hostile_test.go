@@ -12,9 +12,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/celeryresults/celeryresults/internal/serialization"
-	"github.com/celeryresults/celeryresults/internal/serialization/pickle"
 	"github.com/celeryresults/celeryresults/python"
+	"github.com/celeryresults/celeryresults/python/pickle"
 )
 
 func le(n uint64, size int) string {
@@ -158,12 +157,12 @@ func TestHostilePicklesAreHarmless(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var got any
 			var err error
-			took, allocated := measure(func() { got, err = pickle.Decode([]byte(c.data)) })
+			took, allocated := measure(func() { got, err = pickle.Unmarshal([]byte(c.data)) })
 			checkKind(t, c.want, got, err)
 			assert.Less(t, allocated, uint64(16<<20), "bytes allocated")
 			assert.Less(t, took, 50*time.Millisecond*slowdown)
 
-			took, allocated = measure(func() { _, err = pickle.Codec.Fields(nil, []byte(c.data)) })
+			took, allocated = measure(func() { _, err = pickle.Fields(nil, []byte(c.data)) })
 			if _, isDocument := got.(map[string]any); !isDocument {
 				assert.Error(t, err, "not a document")
 			}
@@ -176,14 +175,14 @@ func TestHostilePicklesAreHarmless(t *testing.T) {
 
 func checkKind(t *testing.T, want string, got any, err error) {
 	t.Helper()
-	var broken *serialization.SyntaxError
+	var broken *pickle.SyntaxError
 	switch want {
 	case syntax:
 		assert.ErrorAs(t, err, &broken, "got %v", got)
 	case limit:
-		assert.ErrorIs(t, err, serialization.ErrLimit)
+		assert.ErrorIs(t, err, python.ErrLimit)
 	case unsupported:
-		assert.ErrorIs(t, err, serialization.ErrUnsupported)
+		assert.ErrorIs(t, err, python.ErrUnsupported)
 	default:
 		assert.NoError(t, err)
 	}
@@ -214,32 +213,32 @@ func measure(f func()) (took time.Duration, allocated uint64) {
 }
 
 func TestACallStaysAnObject(t *testing.T) {
-	got, err := pickle.Decode([]byte("\x80\x02cos\nsystem\nX\x02\x00\x00\x00id\x85R."))
+	got, err := pickle.Unmarshal([]byte("\x80\x02cos\nsystem\nX\x02\x00\x00\x00id\x85R."))
 	require.NoError(t, err)
 	want := &python.Object{Class: python.Class{Module: "os", Name: "system"}, Args: python.Tuple{"id"}}
 	assert.Equal(t, want, got)
 	_, err = pickle.Append(nil, got)
-	assert.ErrorIs(t, err, serialization.ErrUnsupported)
+	assert.ErrorIs(t, err, python.ErrUnsupported)
 	assert.ErrorContains(t, err, "os.system not written")
 }
 
 func TestEveryOpcodeSurvivesEveryCut(t *testing.T) {
 	for _, c := range storedCorpus(t, "testdata/corpus.jsonl") {
 		for n := range min(len(c.Pickle), 100) {
-			_, err := pickle.Decode(c.Pickle[:n])
+			_, err := pickle.Unmarshal(c.Pickle[:n])
 			require.Error(t, err, "%s cut to %d bytes", c, n)
 		}
 	}
 }
 
 func TestWhatFollowsStopIsIgnored(t *testing.T) {
-	got, err := pickle.Decode([]byte("K\x05.rubbish\xff"))
+	got, err := pickle.Unmarshal([]byte("K\x05.rubbish\xff"))
 	require.NoError(t, err)
 	assert.Equal(t, int64(5), got)
 }
 
 func TestASharedListIsTheSameEverywhere(t *testing.T) {
-	got, err := pickle.Decode([]byte("]q\x00q\x01(]q\x02h\x02e0h\x02K\x07a0h\x01."))
+	got, err := pickle.Unmarshal([]byte("]q\x00q\x01(]q\x02h\x02e0h\x02K\x07a0h\x01."))
 	require.NoError(t, err)
 	assert.Equal(t, []any{[]any{int64(7)}, []any{int64(7)}}, got, "appended after it was memoised")
 }

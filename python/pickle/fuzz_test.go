@@ -8,9 +8,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/celeryresults/celeryresults/internal/serialization"
-	"github.com/celeryresults/celeryresults/internal/serialization/pickle"
 	"github.com/celeryresults/celeryresults/python"
+	"github.com/celeryresults/celeryresults/python/pickle"
 )
 
 func seed(f *testing.F) {
@@ -32,8 +31,8 @@ func seed(f *testing.F) {
 // clean fails unless err is one of the kinds that this package returns.
 func clean(t *testing.T, err error) {
 	t.Helper()
-	var broken *serialization.SyntaxError
-	if !errors.As(err, &broken) && !errors.Is(err, serialization.ErrLimit) && !errors.Is(err, serialization.ErrUnsupported) {
+	var broken *pickle.SyntaxError
+	if !errors.As(err, &broken) && !errors.Is(err, python.ErrLimit) && !errors.Is(err, python.ErrUnsupported) {
 		t.Fatalf("unexpected error %v", err)
 	}
 	require.True(t, strings.HasPrefix(err.Error(), "pickle: "), err.Error())
@@ -76,7 +75,7 @@ func count(v any) int {
 func FuzzDecode(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		v, err := pickle.Decode(data)
+		v, err := pickle.Unmarshal(data)
 		if err != nil {
 			clean(t, err)
 			return
@@ -89,7 +88,7 @@ func FuzzDecode(f *testing.F) {
 		if count(v) > many {
 			return
 		}
-		back, err := pickle.Decode(again)
+		back, err := pickle.Unmarshal(again)
 		require.NoError(t, err, "written as %q", again)
 		assert.Equal(t, marshal(describe(v)), marshal(describe(back)), "written as %q", again)
 	})
@@ -99,7 +98,7 @@ func FuzzDecode(f *testing.F) {
 func FuzzFields(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		fields, err := pickle.Codec.Fields(nil, data)
+		fields, err := pickle.Fields(nil, data)
 		if err != nil {
 			clean(t, err)
 		}
@@ -112,7 +111,7 @@ func FuzzFields(f *testing.F) {
 			}
 			got[field.Name] = v
 		}
-		whole, wholeErr := pickle.Decode(data)
+		whole, wholeErr := pickle.Unmarshal(data)
 		if err != nil || bad || wholeErr != nil || count(whole) > many {
 			return
 		}
@@ -129,10 +128,10 @@ func FuzzText(f *testing.F) {
 		doc := map[string]any{"text": s, "bytes": []byte(s), "int": i, "float": x}
 		b, err := pickle.Append(nil, doc)
 		if err != nil {
-			require.ErrorIs(t, err, serialization.ErrUnsupported)
+			require.ErrorIs(t, err, python.ErrUnsupported)
 			return
 		}
-		got, err := pickle.Decode(b)
+		got, err := pickle.Unmarshal(b)
 		require.NoError(t, err)
 		assert.Equal(t, marshal(describe(doc)), marshal(describe(got)))
 	})

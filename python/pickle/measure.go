@@ -1,10 +1,6 @@
 package pickle
 
-import (
-	"math"
-
-	"github.com/celeryresults/celeryresults/internal/serialization"
-)
+import "math"
 
 // census counts the values that the tree of a node will have, each as often as
 // it occurs, without making them. It visits a node once, but for those inside
@@ -36,7 +32,7 @@ func (g *graph) measure(v value) error {
 // count returns how many values v is, itself included, and the depth of the
 // outermost object that it is cut at.
 func (c *census) count(v value) (n int32, cut int, err error) {
-	if c.visits++; c.visits > serialization.MaxNodes {
+	if c.visits++; c.visits > MaxValues {
 		return 0, nowhere, limitError("number of values")
 	}
 	if v.kind < kindList {
@@ -50,7 +46,7 @@ func (c *census) count(v value) (n int32, cut int, err error) {
 		return 0, nowhere, unsupportedError("recursive value")
 	case *seen != unseen:
 		return *seen, nowhere, nil
-	case c.depth >= serialization.MaxDepth:
+	case c.depth >= MaxDepth:
 		return 0, nowhere, limitError("depth")
 	}
 	*seen = ^int32(c.depth)
@@ -95,7 +91,7 @@ func (c *census) sum(n int32, cut int, values []value) (int32, int, error) {
 			return 0, nowhere, err
 		}
 		cut = min(cut, at)
-		if n += more; n > serialization.MaxNodes {
+		if n += more; n > MaxValues {
 			return 0, nowhere, limitError("number of values")
 		}
 	}

@@ -8,9 +8,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/celeryresults/celeryresults/internal/serialization"
-	"github.com/celeryresults/celeryresults/internal/serialization/pickle"
 	"github.com/celeryresults/celeryresults/python"
+	"github.com/celeryresults/celeryresults/python/pickle"
 )
 
 // meta is a document of about 600 bytes, as Celery stores it.
@@ -38,19 +37,19 @@ func meta() python.Dict {
 
 func encode(t testing.TB, v any) []byte {
 	t.Helper()
-	b, err := pickle.Append(nil, v)
+	b, err := pickle.Marshal(v)
 	require.NoError(t, err)
 	return b
 }
 
-func namesOf(fields []serialization.Field) (names []string) {
+func namesOf(fields []pickle.Field) (names []string) {
 	for _, f := range fields {
 		names = append(names, f.Name)
 	}
 	return names
 }
 
-func valueOf(t *testing.T, fields []serialization.Field, name string) any {
+func valueOf(t *testing.T, fields []pickle.Field, name string) any {
 	t.Helper()
 	for _, f := range fields {
 		if f.Name == name {
@@ -64,7 +63,7 @@ func valueOf(t *testing.T, fields []serialization.Field, name string) any {
 }
 
 func TestFieldsKeepTheOrder(t *testing.T) {
-	fields, err := pickle.Codec.Fields([]serialization.Field{{Name: "before"}}, encode(t, meta()))
+	fields, err := pickle.Fields([]pickle.Field{{Name: "before"}}, encode(t, meta()))
 	require.NoError(t, err)
 	assert.Equal(t, []string{
 		"before", "status", "result", "traceback", "children", "date_done", "parent_id", "name",
@@ -76,7 +75,7 @@ func TestFieldsKeepTheOrder(t *testing.T) {
 }
 
 func TestAFieldIsDecodedAnew(t *testing.T) {
-	fields, err := pickle.Codec.Fields(nil, encode(t, map[string]any{"b": []byte("bytes"), "list": []any{"x"}}))
+	fields, err := pickle.Fields(nil, encode(t, map[string]any{"b": []byte("bytes"), "list": []any{"x"}}))
 	require.NoError(t, err)
 	valueOf(t, fields, "b").([]byte)[0] = 'X'
 	valueOf(t, fields, "list").([]any)[0] = "y"
@@ -86,7 +85,7 @@ func TestAFieldIsDecodedAnew(t *testing.T) {
 
 func TestFieldsAreDecodedConcurrently(t *testing.T) {
 	for _, r := range recordings(t)[:40] {
-		fields, err := pickle.Codec.Fields(nil, r.Pickle)
+		fields, err := pickle.Fields(nil, r.Pickle)
 		require.NoError(t, err)
 		var group sync.WaitGroup
 		for range 4 {
@@ -111,7 +110,7 @@ func TestABadValueDoesNotHideTheOthers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			padding := "(" + strings.Repeat("N", 100) + "1"
 			doc := padding + "}(" + short("status") + short("FAILURE") + short("result") + bad + short("task_id") + short("5f0c") + "u."
-			fields, err := pickle.Codec.Fields(nil, []byte(doc))
+			fields, err := pickle.Fields(nil, []byte(doc))
 			require.NoError(t, err)
 			require.Equal(t, []string{"status", "result", "task_id"}, namesOf(fields))
 			assert.Equal(t, "FAILURE", valueOf(t, fields, "status"))
@@ -126,14 +125,14 @@ func TestABadValueDoesNotHideTheOthers(t *testing.T) {
 // back as soon as it has been read.
 func TestACutDocumentKeepsWhatWasRead(t *testing.T) {
 	for _, r := range recordings(t)[:40] {
-		whole, err := pickle.Codec.Fields(nil, r.Pickle)
+		whole, err := pickle.Fields(nil, r.Pickle)
 		if err != nil || whole[0].Name != "status" {
 			continue
 		}
 		state := valueOf(t, whole, "status").(string)
 		read := strings.Index(string(r.Pickle), state) + len(state)
 		for n := range r.Pickle {
-			fields, err := pickle.Codec.Fields(nil, r.Pickle[:n])
+			fields, err := pickle.Fields(nil, r.Pickle[:n])
 			require.Error(t, err, "%s cut to %d bytes", r.Name, n)
 			require.LessOrEqual(t, len(fields), len(whole))
 			for i, f := range fields {
@@ -163,7 +162,7 @@ func TestABrokenDocumentKeepsItsStatus(t *testing.T) {
 		"a frame that is too long": "\x95\xff\xff\xff\xff\xff\xff\xff\x0f",
 	} {
 		t.Run(name, func(t *testing.T) {
-			fields, err := pickle.Codec.Fields(nil, []byte(start+rest))
+			fields, err := pickle.Fields(nil, []byte(start+rest))
 			require.Error(t, err)
 			require.Equal(t, []string{"status"}, namesOf(fields))
 			assert.Equal(t, "SUCCESS", valueOf(t, fields, "status"))
@@ -173,7 +172,7 @@ func TestABrokenDocumentKeepsItsStatus(t *testing.T) {
 
 func TestFieldsOfOldProtocolsSurviveACut(t *testing.T) {
 	doc := "(dp0\nVstatus\np1\nVSUCCESS\np2\nsVresult\np3\n(lp4\nI1\naI2\n"
-	fields, err := pickle.Codec.Fields(nil, []byte(doc))
+	fields, err := pickle.Fields(nil, []byte(doc))
 	require.Error(t, err)
 	require.Equal(t, []string{"status"}, namesOf(fields))
 }
@@ -182,28 +181,31 @@ func TestFieldsRefuseOtherDocuments(t *testing.T) {
 	for name, v := range map[string]any{
 		"a list": []any{}, "nothing": nil, "text": "status", "a dict of ints": map[int]string{1: "a"},
 	} {
-		fields, err := pickle.Codec.Fields(nil, encode(t, v))
-		var broken *serialization.SyntaxError
+		fields, err := pickle.Fields(nil, encode(t, v))
+		var broken *pickle.SyntaxError
 		assert.ErrorAs(t, err, &broken, name)
 		assert.Empty(t, fields, name)
 	}
 }
 
-func TestResolveDecodesData(t *testing.T) {
-	v, err := serialization.Value{Codec: pickle.Codec, Data: []byte("K\x05.")}.Decode()
+func TestAValueIsReadyIfItCostsNothing(t *testing.T) {
+	fields, err := pickle.Fields(nil, encode(t, python.Dict{
+		{Key: "none", Value: nil}, {Key: "bool", Value: true}, {Key: "int", Value: int64(1 << 40)}, {Key: "float", Value: 0.5},
+		{Key: "state", Value: "SUCCESS"}, {Key: "text", Value: "some text"}, {Key: "list", Value: []any{}},
+	}))
 	require.NoError(t, err)
-	assert.Equal(t, int64(5), v)
-	_, err = pickle.Codec.Resolve(serialization.Value{Codec: pickle.Codec, Node: 5})
-	assert.ErrorIs(t, err, serialization.ErrUnsupported)
+	want := map[string]any{"none": nil, "bool": true, "int": int64(1 << 40), "float": 0.5, "state": "SUCCESS"}
+	for _, f := range fields {
+		v, ready := f.Value.Ready()
+		expected, known := want[f.Name]
+		assert.Equal(t, known, ready, f.Name)
+		assert.Equal(t, expected, v, f.Name)
+	}
 }
 
-func TestCodecHasKombusNames(t *testing.T) {
-	assert.Equal(t, "pickle", pickle.Codec.Name())
-	assert.Equal(t, "application/x-python-serialize", pickle.Codec.ContentType())
-	assert.Equal(t, "binary", pickle.Codec.ContentEncoding())
-	data, err := pickle.Codec.Append(nil, "x")
+func TestTheZeroValueIsNone(t *testing.T) {
+	v, err := pickle.Value{}.Decode()
 	require.NoError(t, err)
-	v, err := pickle.Codec.Decode(data)
-	require.NoError(t, err)
-	assert.Equal(t, "x", v)
+	assert.Nil(t, v)
+	assert.Equal(t, encode(t, nil), encode(t, pickle.Value{}))
 }

@@ -5,15 +5,13 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-
-	"github.com/celeryresults/celeryresults/internal/serialization"
 )
 
 // maxOpen bounds what only nesting can need: open marks, values that wait
-// below the first mark, and values made of values. It is far above
-// serialization.MaxDepth, which the conversion enforces, so that one deep
-// value does not hide the rest of its document.
-const maxOpen = 8 * serialization.MaxDepth
+// below the first mark, and values made of values. It is far above MaxDepth,
+// which the conversion enforces, so that one deep value does not hide the rest
+// of its document.
+const maxOpen = 8 * MaxDepth
 
 // maxKept is the largest stack or memo, in values, that a machine keeps for
 // its next run.
@@ -69,7 +67,7 @@ func (m *machine) step() error {
 	if err := operation(m); err != nil {
 		return err
 	}
-	if len(m.stack) > maxOpen && (len(m.marks) == 0 || len(m.stack) > serialization.MaxNodes) {
+	if len(m.stack) > maxOpen && (len(m.marks) == 0 || len(m.stack) > MaxValues) {
 		return limitError("stack")
 	}
 	return nil
@@ -87,7 +85,7 @@ func (m *machine) release() {
 }
 
 func (m *machine) fail(reason string) error {
-	return &serialization.SyntaxError{Format: "pickle", Offset: m.pos, Reason: reason}
+	return &SyntaxError{Offset: m.pos, Reason: reason}
 }
 
 func (m *machine) failf(format string, args ...any) error {

@@ -16,9 +16,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/celeryresults/celeryresults/internal/serialization"
-	"github.com/celeryresults/celeryresults/internal/serialization/pickle"
 	"github.com/celeryresults/celeryresults/python"
+	"github.com/celeryresults/celeryresults/python/pickle"
 )
 
 // recording is what a real Celery worker stored, and its meaning in plain JSON.
@@ -50,7 +49,7 @@ func recordings(t testing.TB) []recording {
 
 func TestDecodeReadsTheRecordings(t *testing.T) {
 	for _, r := range recordings(t) {
-		got, err := pickle.Decode(r.Pickle)
+		got, err := pickle.Unmarshal(r.Pickle)
 		require.NoError(t, err, "%s: %q", r.Name, r.Pickle)
 		if r.Inert {
 			assert.IsType(t, &python.Object{}, got, r.Name)
@@ -62,13 +61,13 @@ func TestDecodeReadsTheRecordings(t *testing.T) {
 
 func TestFieldsAgreeWithDecode(t *testing.T) {
 	for _, r := range recordings(t) {
-		whole, err := pickle.Decode(r.Pickle)
+		whole, err := pickle.Unmarshal(r.Pickle)
 		require.NoError(t, err)
 		doc, ok := whole.(map[string]any)
 		if !ok {
 			continue
 		}
-		fields, err := pickle.Codec.Fields(nil, r.Pickle)
+		fields, err := pickle.Fields(nil, r.Pickle)
 		require.NoError(t, err, r.Name)
 		got := make(map[string]any)
 		for _, f := range fields {
@@ -83,7 +82,7 @@ func TestFieldsAgreeWithDecode(t *testing.T) {
 func TestAppendWritesTheBytesOfTheRecordings(t *testing.T) {
 	same := 0
 	for _, r := range recordings(t) {
-		fields, err := pickle.Codec.Fields(nil, r.Pickle)
+		fields, err := pickle.Fields(nil, r.Pickle)
 		if err != nil {
 			continue
 		}
@@ -93,7 +92,7 @@ func TestAppendWritesTheBytesOfTheRecordings(t *testing.T) {
 		}
 		got, err := pickle.Append(nil, doc)
 		if err != nil {
-			assert.ErrorIs(t, err, serialization.ErrUnsupported, r.Name)
+			assert.ErrorIs(t, err, python.ErrUnsupported, r.Name)
 			continue
 		}
 		want := bytes.Clone(r.Pickle)
@@ -102,9 +101,9 @@ func TestAppendWritesTheBytesOfTheRecordings(t *testing.T) {
 			same++
 			continue
 		}
-		again, err := pickle.Decode(got)
+		again, err := pickle.Unmarshal(got)
 		require.NoError(t, err, r.Name)
-		first, err := pickle.Decode(r.Pickle)
+		first, err := pickle.Unmarshal(r.Pickle)
 		require.NoError(t, err, r.Name)
 		assert.Equal(t, marshal(describe(first)), marshal(describe(again)), r.Name)
 	}

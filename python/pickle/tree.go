@@ -6,12 +6,11 @@ import (
 	"math/big"
 	"slices"
 
-	"github.com/celeryresults/celeryresults/internal/serialization"
 	"github.com/celeryresults/celeryresults/python"
 )
 
-// maxLong is the most bytes that an integer of serialization.MaxDigits needs.
-const maxLong = serialization.MaxDigits*3322/8000 + 1
+// maxLong is the most bytes that an integer of MaxDigits needs.
+const maxLong = MaxDigits*3322/8000 + 1
 
 // smallDocument is the size up to which all texts of a tree are cut from one
 // copy of the document, instead of one copy each.
@@ -31,7 +30,7 @@ type tree struct {
 
 // tree returns v as a tree of Go values.
 func (g *graph) tree(v value) (any, error) {
-	t := tree{graph: g, left: serialization.MaxNodes}
+	t := tree{graph: g, left: MaxValues}
 	if v.kind >= kindList && g.shared {
 		if err := g.measure(v); err != nil {
 			return nil, err
@@ -151,7 +150,7 @@ func longInt(b []byte) (any, error) {
 }
 
 func decimalInt(b []byte) (any, error) {
-	if len(b) > serialization.MaxDigits+1 {
+	if len(b) > MaxDigits+1 {
 		return nil, limitError("digits of an integer")
 	}
 	n, _ := new(big.Int).SetString(string(b), 10)
@@ -167,7 +166,7 @@ func smallest(n *big.Int) any {
 }
 
 func (t *tree) container(v value) (any, error) {
-	if t.depth++; t.depth > serialization.MaxDepth {
+	if t.depth++; t.depth > MaxDepth {
 		return nil, limitError("depth")
 	}
 	defer func() { t.depth-- }()

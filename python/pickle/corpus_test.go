@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/celeryresults/celeryresults/internal/serialization/pickle"
+	"github.com/celeryresults/celeryresults/python/pickle"
 )
 
 // corpusCase is a line of testdata/corpus.py.
@@ -49,7 +49,7 @@ func storedCorpus(t *testing.T, file string) []corpusCase {
 func checkCorpus(t *testing.T, cases []corpusCase) {
 	for _, c := range cases {
 		t.Run(c.String(), func(t *testing.T) {
-			got, err := pickle.Decode(c.Pickle)
+			got, err := pickle.Unmarshal(c.Pickle)
 			require.NoError(t, err, "input %q", c.Pickle)
 			assert.Equal(t, normal(t, c.Want), marshal(describe(got)), "input %q", c.Pickle)
 		})

@@ -5,14 +5,14 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/celeryresults/celeryresults/internal/serialization"
 	"github.com/celeryresults/celeryresults/python"
 )
 
 // Trusted is an object that Append may write although Python will import its
 // module and call its class, or its function, on reading. Only wrap objects
 // that the program itself made, never one that was decoded. The trust does not
-// extend to objects among its arguments or in its state.
+// extend to objects among its arguments or in its state: wrap those as well.
+// The zero Trusted is None.
 type Trusted struct{ *python.Object }
 
 // Harmless reports whether Append writes objects of class c. These are classes
@@ -103,7 +103,7 @@ func (e *encoder) class(c python.Class) error {
 }
 
 func refused(c python.Class) error {
-	return fmt.Errorf("pickle: %s not written: Python would call it on reading: %w", c, serialization.ErrUnsupported)
+	return fmt.Errorf("pickle: %s not written: Python would call it on reading: %w", c, python.ErrUnsupported)
 }
 
 // object writes an instance, or a call.
@@ -147,7 +147,7 @@ func (e *encoder) permit(o *python.Object, trusted bool) error {
 		len(o.Items) > 0 && may&hasItems == 0,
 		len(o.Pairs) > 0 && may&hasPairs == 0,
 		o.Class == fraction && !isFraction(o.Args):
-		return fmt.Errorf("pickle: %s of this form: %w", o.Class, serialization.ErrUnsupported)
+		return fmt.Errorf("pickle: %s of this form: %w", o.Class, python.ErrUnsupported)
 	}
 	return nil
 }
@@ -198,7 +198,7 @@ func isFraction(args python.Tuple) bool {
 	}
 	s, _ := args[0].(string)
 	whole, part, divided := strings.Cut(s, "/")
-	return len(s) <= serialization.MaxDigits && isInteger([]byte(whole)) &&
+	return len(s) <= MaxDigits && isInteger([]byte(whole)) &&
 		(!divided || countDigits([]byte(part)) == len(part) && strings.Trim(part, "0") != "")
 }
 

@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"slices"
 	"sync"
-
-	"github.com/celeryresults/celeryresults/internal/serialization"
 )
 
 const (
@@ -17,22 +15,25 @@ const (
 	maxBuffer = 1 << 16 // what an encoder keeps for its next call
 )
 
+// Marshal returns v as a pickle. [Append] says what v may be.
+func Marshal(v any) ([]byte, error) { return Append(nil, v) }
+
 // Append appends v as a pickle of protocol 4, which Python 3.4 and later read.
 // Plain data has CPython's own form. On error it returns dst as it was.
 //
 // v is any value that python.Plain accepts, a python.Dict or []python.Pair for
-// a dict in that order, a serialization.Value, or a [Trusted]. The keys of a
-// map[string]any are sorted. A time.Time becomes an aware datetime at a fixed
-// offset, cut to microseconds.
+// a dict in that order, a [Lazy] or a [Trusted]. The keys of a map[string]any
+// are sorted. A time.Time becomes an aware datetime at a fixed offset, cut to
+// microseconds.
 //
-// Errors wrap serialization.ErrUnsupported for values that pickle or Python
+// Errors wrap python.ErrUnsupported for values that pickle or Python
 // cannot hold (text that is not UTF-8, years outside 1 to 9999, dict keys that
 // cannot be hashed) and for a *python.Object or python.Class that is not
-// [Harmless], and serialization.ErrLimit for values that Decode would refuse.
+// [Harmless], and python.ErrLimit for values that Unmarshal would refuse.
 func Append(dst []byte, v any) ([]byte, error) {
 	e := encoders.Get().(*encoder)
 	defer e.release()
-	e.left = serialization.MaxNodes
+	e.left = MaxValues
 	if err := e.value(v); err != nil {
 		return dst, err
 	}
@@ -72,7 +73,7 @@ func (e *encoder) op(codes ...byte) { e.buf = append(e.buf, codes...) }
 
 // enter counts one level of nesting, and leave ends it.
 func (e *encoder) enter() error {
-	if e.depth++; e.depth > serialization.MaxDepth {
+	if e.depth++; e.depth > MaxDepth {
 		return limitError("depth")
 	}
 	return nil

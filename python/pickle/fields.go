@@ -1,19 +1,52 @@
 package pickle
 
-import (
-	"math"
+import "math"
 
-	"github.com/celeryresults/celeryresults/internal/serialization"
-)
+// Field is one entry of a pickled dict.
+type Field struct {
+	Name  string
+	Value Value
+}
 
-// lazy is a value that waits in a graph: the Node of a serialization.Value.
-type lazy struct {
+// Value is a value that was read but not yet converted. It keeps the data
+// that it was read from. The zero Value is None. It is safe for concurrent
+// use, and Marshal and Append write it as what it stands for.
+type Value struct{ part *part }
+
+// part is a value that waits in a graph.
+type part struct {
 	graph *graph
 	value value
 }
 
-// fields runs the machine over a document and leaves its values in the graph.
-func fields(dst []serialization.Field, data []byte) ([]serialization.Field, error) {
+// Decode returns the value as Unmarshal would, anew at each call. The error
+// wraps python.ErrLimit or python.ErrUnsupported.
+func (v Value) Decode() (any, error) {
+	if ready, ok := v.Ready(); ok {
+		return ready, nil
+	}
+	return v.part.graph.tree(v.part.value)
+}
+
+// Ready returns the value, and true, if converting it costs next to nothing:
+// None, a bool, a float, an int of 64 bits, and a few texts that are
+// kept at hand. Of all other values it returns false.
+func (v Value) Ready() (any, bool) {
+	if v.part == nil {
+		return nil, true
+	}
+	return v.part.graph.instant(v.part.value)
+}
+
+// Fields reads a pickle whose value is a dict with text keys. It appends the
+// entries to dst, which may be nil, in their order and without converting
+// their values. Of entries with one name the last counts. The Values keep data:
+// it must not change afterwards.
+//
+// Errors are those of Unmarshal, and a *SyntaxError for a value that is not
+// such a dict. Entries that were certainly read before an error are returned
+// beside it, so that the start of a document that was cut off is not lost.
+func Fields(dst []Field, data []byte) ([]Field, error) {
 	m := machines.Get().(*machine)
 	defer m.release()
 	g := newGraph(data)
@@ -37,36 +70,31 @@ func (g *graph) textKeys(seq []value) bool {
 }
 
 // entries appends keys and values, which take turns, as fields.
-func (g *graph) entries(dst []serialization.Field, seq []value) []serialization.Field {
-	waiting := make([]lazy, 0, len(seq)/2)
-	for i := 0; i+1 < len(seq); i += 2 {
-		name, _ := g.text(seq[i])
-		v, ok := g.instant(seq[i+1])
-		if !ok {
-			waiting = append(waiting, lazy{g, seq[i+1]})
-			v = serialization.Value{Codec: Codec, Node: &waiting[len(waiting)-1]}
-		}
-		dst = append(dst, serialization.Field{Name: name, Value: v})
+func (g *graph) entries(dst []Field, seq []value) []Field {
+	parts := make([]part, len(seq)/2)
+	for i := range parts {
+		name, _ := g.text(seq[2*i])
+		parts[i] = part{g, seq[2*i+1]}
+		dst = append(dst, Field{Name: name, Value: Value{&parts[i]}})
 	}
 	return dst
 }
 
 // instant returns scalars that need no work as they are.
-func (g *graph) instant(v value) (serialization.Value, bool) {
+func (g *graph) instant(v value) (any, bool) {
 	switch v.kind {
 	case kindNone:
-		return serialization.Value{}, true
+		return nil, true
 	case kindBool:
-		return serialization.Value{Node: v.x != 0}, true
+		return v.x != 0, true
 	case kindInt:
-		return serialization.Value{Node: int64(v.x)}, true
+		return int64(v.x), true
 	case kindFloat:
-		return serialization.Value{Node: math.Float64frombits(v.x)}, true
+		return math.Float64frombits(v.x), true
 	case kindText:
-		s, ok := known(g.bytes(v))
-		return serialization.Value{Node: s}, ok
+		return known(g.bytes(v))
 	}
-	return serialization.Value{}, false
+	return nil, false
 }
 
 // settled returns the entries of the document that the machine had read when

@@ -8,9 +8,8 @@ import (
 	ogorek "github.com/kisielk/og-rek"
 	"github.com/stretchr/testify/require"
 
-	"github.com/celeryresults/celeryresults/internal/serialization"
-	"github.com/celeryresults/celeryresults/internal/serialization/pickle"
 	"github.com/celeryresults/celeryresults/python"
+	"github.com/celeryresults/celeryresults/python/pickle"
 )
 
 // asMaps returns v with maps in place of dicts: what other libraries take.
@@ -74,7 +73,7 @@ func benchmarkDecode(b *testing.B, data []byte) {
 		b.SetBytes(int64(len(data)))
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := pickle.Decode(data); err != nil {
+			if _, err := pickle.Unmarshal(data); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -95,10 +94,10 @@ func BenchmarkFieldsOfMeta(b *testing.B) {
 	data := encode(b, meta())
 	b.SetBytes(int64(len(data)))
 	b.ReportAllocs()
-	var fields []serialization.Field
+	var fields []pickle.Field
 	for b.Loop() {
 		var err error
-		fields, err = pickle.Codec.Fields(fields[:0], data)
+		fields, err = pickle.Fields(fields[:0], data)
 		require.NoError(b, err)
 		if state, _ := fields[0].Value.Decode(); state != "SUCCESS" {
 			b.Fatal(state)

@@ -9,9 +9,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/celeryresults/celeryresults/internal/serialization"
-	"github.com/celeryresults/celeryresults/internal/serialization/pickle"
 	"github.com/celeryresults/celeryresults/python"
+	"github.com/celeryresults/celeryresults/python/pickle"
 )
 
 // TestAnObjectMayContainItself is about Django's ValidationError, which keeps
@@ -30,7 +29,7 @@ sys.modules["django"] = sys.modules["django.core"] = sys.modules[module.__name__
 sys.stdout.buffer.write(pickle.dumps({"result": ValidationError("bad", "c"), "status": "FAILURE"}, 5))
 `).Output()
 	require.NoError(t, err, "python3 is needed")
-	got, err := pickle.Decode(data)
+	got, err := pickle.Unmarshal(data)
 	require.NoError(t, err)
 	class := python.Class{Module: "django.core.exceptions", Name: "ValidationError"}
 	assert.Equal(t, map[string]any{"status": "FAILURE", "result": &python.Object{
@@ -54,13 +53,13 @@ func TestObjectsThatContainEachOtherAreCountedAsTheyAreConverted(t *testing.T) {
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	_, err := pickle.Decode([]byte(s.String() + "."))
+	_, err := pickle.Unmarshal([]byte(s.String() + "."))
 	runtime.ReadMemStats(&after)
-	require.ErrorIs(t, err, serialization.ErrLimit)
+	require.ErrorIs(t, err, python.ErrLimit)
 	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(16<<20))
 }
 
 func TestAListMayNotContainItself(t *testing.T) {
-	_, err := pickle.Decode([]byte("\x80\x04]\x94h\x00a."))
-	require.ErrorIs(t, err, serialization.ErrUnsupported)
+	_, err := pickle.Unmarshal([]byte("\x80\x04]\x94h\x00a."))
+	require.ErrorIs(t, err, python.ErrUnsupported)
 }
