@@ -6,7 +6,7 @@ FUZZTIME ?= 30s
 BUILDFLAGS ?= -trimpath -ldflags '-s -w'
 RUN := $(GO) run ./internal/testserver/run
 
-ADAPTERS := $(patsubst %/go.mod,%,$(wildcard adapters/*/go.mod))
+ADAPTERS := $(patsubst %/go.mod,%,$(wildcard adapters/*/go.mod examples/*/go.mod))
 MODULES := $(ADAPTERS) web/browsertest
 
 # The linter is built once for each of its versions and Go's, and kept in the
@@ -48,7 +48,7 @@ linter: ## build golangci-lint, unless this version is there
 interop: servers ## real Django and Celery read what Go wrote, and the other way round
 	$(RUN) -- $(GO) test -count=1 ./interop/...
 
-adapters: servers ## the adapters for other task queues, each a module of its own, and their examples
+adapters: servers ## the adapters for other task queues and the examples that are modules of their own
 	@$(RUN) -only redis -- sh -ec 'for adapter; do (cd $$adapter && $(GO) test -vet=off -race ./...); done' adapters $(ADAPTERS)
 
 browser: servers ## the pages in a headless Chromium; CELERYRESULTS_SCREENSHOTS=DIR keeps pictures

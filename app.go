@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -15,17 +14,16 @@ import (
 // Make one with NewApp or backends.Open. Its methods are safe for concurrent use.
 type App struct {
 	settings Settings
-	fallback Backend
-	named    map[string]Backend
+	fallback *Backend
+	named    map[string]*Backend
 
 	mu       sync.RWMutex
-	bindings []binding           // by precedence, best first; guarded by mu
-	pollers  map[Backend]*Poller // of backends that are no Waiter; guarded by mu
+	bindings []binding // by precedence, best first; guarded by mu
 }
 
 type binding struct {
 	pattern string
-	backend Backend
+	backend *Backend
 }
 
 // NewApp returns an App over open backends: the default one, and the named
@@ -33,7 +31,7 @@ type binding struct {
 // only what concerns tasks. The App owns the backends: Close closes them.
 //
 // backends.Open makes an App from settings alone.
-func NewApp(settings Settings, fallback Backend, named map[string]Backend) (*App, error) {
+func NewApp(settings Settings, fallback *Backend, named map[string]*Backend) (*App, error) {
 	if fallback == nil {
 		return nil, errors.New("celeryresults: new app: no default backend")
 	}
@@ -42,7 +40,7 @@ func NewApp(settings Settings, fallback Backend, named map[string]Backend) (*App
 			return nil, fmt.Errorf("celeryresults: new app: backend %q is nil", name)
 		}
 	}
-	a := &App{settings: settings, fallback: fallback, named: named, pollers: map[Backend]*Poller{}}
+	a := &App{settings: settings, fallback: fallback, named: named}
 	for task, name := range settings.TaskBackends {
 		backend, err := a.Backend(name)
 		if err != nil {
@@ -55,35 +53,26 @@ func NewApp(settings Settings, fallback Backend, named map[string]Backend) (*App
 	return a, nil
 }
 
-// Wrap returns an App of the same settings and bindings whose backends are what wrap
-// returns of this one's, such as ones that are observed (package observe). It is called
-// once for each backend, with its name: DefaultBackend, a named one's, or the pattern of a
-// binding to one without a name. What wrap returns must close what it was given. The App
-// that Wrap was called on is used no more.
-func (a *App) Wrap(wrap func(name string, b Backend) Backend) *App {
+// AddHook lets every backend of the App be observed (package observe): hook is called once
+// for each, with its name: DefaultBackend, a named one's, or the pattern of a binding to one
+// without a name. Call it before the backends are used.
+func (a *App) AddHook(hook func(backend string) Hook) {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	type pair struct{ inner, outer Backend }
-	var done []pair
-	once := func(name string, b Backend) Backend {
-		for _, p := range done {
-			if same(p.inner, b) {
-				return p.outer
-			}
+	seen := map[*Backend]bool{}
+	add := func(name string, b *Backend) {
+		if !seen[b] {
+			seen[b] = true
+			b.AddHook(hook(name))
 		}
-		outer := wrap(name, b)
-		done = append(done, pair{b, outer})
-		return outer
 	}
-	w := &App{settings: a.settings, named: map[string]Backend{}, pollers: map[Backend]*Poller{}}
-	w.fallback = once(DefaultBackend, a.fallback)
+	add(DefaultBackend, a.fallback)
 	for _, name := range a.BackendNames() {
-		w.named[name] = once(name, a.named[name])
+		add(name, a.named[name])
 	}
 	for _, b := range a.bindings {
-		w.bindings = append(w.bindings, binding{b.pattern, once(b.pattern, b.backend)})
+		add(b.pattern, b.backend)
 	}
-	return w
 }
 
 // Settings returns what the App was made with.
@@ -91,7 +80,7 @@ func (a *App) Settings() Settings { return a.settings }
 
 // Backend returns the named backend. The empty name is the default one. An
 // unknown name is ErrUnknownBackend, with the known ones listed.
-func (a *App) Backend(name string) (Backend, error) {
+func (a *App) Backend(name string) (*Backend, error) {
 	if name == "" {
 		return a.fallback, nil
 	}
@@ -108,7 +97,7 @@ func (a *App) BackendNames() []string { return sortedNames(a.named) }
 // name, or text in which * stands for any text and ? for one character. An
 // exact name beats a pattern and a longer pattern a shorter one; binding the
 // same pattern again replaces it.
-func (a *App) Bind(pattern string, backend Backend) error {
+func (a *App) Bind(pattern string, backend *Backend) error {
 	if pattern == "" || backend == nil {
 		return fmt.Errorf("celeryresults: bind %q: needs a task name and a backend", pattern)
 	}
@@ -139,7 +128,7 @@ func comparePatterns(x, y string) int {
 func IsPattern(s string) bool { return strings.ContainsAny(s, "*?") }
 
 // BackendFor returns the backend of the named task.
-func (a *App) BackendFor(task string) Backend {
+func (a *App) BackendFor(task string) *Backend {
 	a.mu.RLock()
 	bindings := a.bindings
 	a.mu.RUnlock()
@@ -190,26 +179,7 @@ func (a *App) AsyncResult(taskID string, options ...ResultOption) *AsyncResult {
 	for _, option := range options {
 		option(a, r)
 	}
-	if poller := a.poller(r.backend); poller != nil {
-		r.poller = func() *Poller { return poller }
-	}
 	return r
-}
-
-// poller returns the one Poller of a backend that can't wait itself; nil for
-// other backends.
-func (a *App) poller(b Backend) *Poller {
-	if _, waits := b.(Waiter); waits || b == nil || !reflect.ValueOf(b).Comparable() {
-		return nil
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	p, ok := a.pollers[b]
-	if !ok {
-		p = NewPoller(b.GetMany)
-		a.pollers[b] = p
-	}
-	return p
 }
 
 // ResultOption chooses the backend that an AsyncResult asks.
@@ -221,7 +191,7 @@ func ForTask(name string) ResultOption {
 }
 
 // From asks the given backend.
-func From(backend Backend) ResultOption {
+func From(backend *Backend) ResultOption {
 	return func(_ *App, r *AsyncResult) { r.backend = backend }
 }
 
@@ -237,11 +207,6 @@ func FromNamed(name string) ResultOption {
 // Close ends all waits, and closes every backend that the App knows, once each.
 func (a *App) Close() error {
 	var errs []error
-	a.mu.RLock()
-	for _, p := range a.pollers {
-		errs = append(errs, p.Close())
-	}
-	a.mu.RUnlock()
 	for _, b := range a.backends() {
 		errs = append(errs, b.Close())
 	}
@@ -249,12 +214,12 @@ func (a *App) Close() error {
 }
 
 // backends returns every backend that the App knows, once each.
-func (a *App) backends() []Backend {
+func (a *App) backends() []*Backend {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	var list []Backend
-	add := func(b Backend) {
-		if !slices.ContainsFunc(list, func(x Backend) bool { return same(x, b) }) {
+	var list []*Backend
+	add := func(b *Backend) {
+		if !slices.Contains(list, b) {
 			list = append(list, b)
 		}
 	}
@@ -268,22 +233,12 @@ func (a *App) backends() []Backend {
 	return list
 }
 
-// same reports whether both are one backend. Backends of a type that can't be
-// compared never are.
-func same(x, y Backend) bool {
-	return reflect.ValueOf(x).Comparable() && reflect.ValueOf(y).Comparable() && x == y
-}
-
 // Cleanup removes expired results from every backend whose store does not do
 // so by itself, and returns how many (Celery's backend_cleanup task).
 func (a *App) Cleanup(ctx context.Context) (int64, error) {
 	var total int64
 	for _, b := range a.backends() {
-		cleaner, ok := BackendAs[Cleaner](b)
-		if !ok {
-			continue
-		}
-		n, err := cleaner.Cleanup(ctx)
+		n, err := b.Cleanup(ctx)
 		total += n
 		if err != nil {
 			return total, err

@@ -8,23 +8,20 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/celeryresults/celeryresults"
-	"github.com/celeryresults/celeryresults/backends"
+	"github.com/celeryresults/celeryresults/driver/drivertest"
 )
 
 // memory returns a backend of its own in this process.
-func memory(t *testing.T, s celeryresults.Settings) celeryresults.Backend {
+func memory(t *testing.T, s celeryresults.Settings) *celeryresults.Backend {
 	t.Helper()
-	s.ResultBackend = "cache+memory://"
-	b, err := backends.OpenBackend(s, "")
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, b.Close()) })
-	return b
+	return backendOver(t, &drivertest.Memory{}, s)
 }
 
 func newApp(t *testing.T, s celeryresults.Settings) *celeryresults.App {
@@ -45,7 +42,7 @@ func TestBindingsByPrecedence(t *testing.T) {
 	require.NoError(t, app.Bind("billing.invoice.send", exact))
 	require.NoError(t, app.Bind("v?", single))
 	require.NoError(t, app.Bind("*", fallback)) // binding again replaces
-	for task, want := range map[string]celeryresults.Backend{
+	for task, want := range map[string]*celeryresults.Backend{
 		"": fallback, "mail.send": fallback, "billing": fallback, "billing.charge": short, "billing.": short,
 		"billing.invoice.print": long, "billing.invoice.send": exact, "v1": single, "v12": fallback,
 	} {
@@ -79,7 +76,7 @@ func TestNamedBackends(t *testing.T) {
 		ResultBackends: map[string]celeryresults.BackendSettings{"durable": {Backend: "cache+memory://"}},
 		TaskBackends:   map[string]string{"billing.*": "durable"},
 	}
-	app, err := celeryresults.NewApp(s, memory(t, s), map[string]celeryresults.Backend{"durable": durable})
+	app, err := celeryresults.NewApp(s, memory(t, s), map[string]*celeryresults.Backend{"durable": durable})
 	require.NoError(t, err)
 	assert.True(t, app.BackendFor("billing.charge") == durable)
 	assert.Equal(t, []string{"durable"}, app.BackendNames())
@@ -242,75 +239,68 @@ func TestEagerResults(t *testing.T) {
 }
 
 func TestAppClosesEveryBackendOnce(t *testing.T) {
-	closes := map[string]int{}
-	named := &counting{closes: closes, name: "named"}
-	app, err := celeryresults.NewApp(celeryresults.Settings{}, &counting{closes: closes, name: "default"}, map[string]celeryresults.Backend{"n": named})
+	stores := []*fakeStore{newStore(), newStore(), newStore()}
+	var all []*celeryresults.Backend
+	for _, s := range stores {
+		all = append(all, drivertest.OpenStore(t, s, celeryresults.Settings{}))
+	}
+	app, err := celeryresults.NewApp(celeryresults.Settings{}, all[0], map[string]*celeryresults.Backend{"n": all[1]})
 	require.NoError(t, err)
-	require.NoError(t, app.Bind("a", named))
-	require.NoError(t, app.Bind("b", &counting{closes: closes, name: "bound"}))
+	require.NoError(t, app.Bind("a", all[1]))
+	require.NoError(t, app.Bind("b", all[2]))
 	require.NoError(t, app.Close())
-	assert.Equal(t, map[string]int{"named": 1, "default": 1, "bound": 1}, closes)
+	for _, s := range stores {
+		assert.Equal(t, 1, s.closes)
+	}
 }
 
-type counting struct {
-	celeryresults.Backend
-	closes map[string]int
-	name   string
+func TestWaitersShareTheirReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore()
+		app, err := celeryresults.NewApp(celeryresults.Settings{}, drivertest.OpenStore(t, s, celeryresults.Settings{}), nil)
+		require.NoError(t, err)
+		var group sync.WaitGroup
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		for i := range 200 {
+			group.Go(func() {
+				_, err := app.AsyncResult(fmt.Sprint(t.Name(), i)).Wait(ctx)
+				assert.ErrorIs(t, err, context.DeadlineExceeded)
+			})
+		}
+		group.Wait()
+		s.set(func(s *fakeStore) { assert.Less(t, s.reads, 1000, "200 waiters share their reads") })
+		ended := make(chan error, 1)
+		go func() {
+			_, err := app.AsyncResult("never").Wait(t.Context())
+			ended <- err
+		}()
+		synctest.Wait()
+		require.NoError(t, app.Close())
+		require.ErrorIs(t, <-ended, celeryresults.ErrClosed)
+	})
 }
 
-func (c *counting) Close() error {
-	c.closes[c.name]++
-	return nil
+// cleaningStore removes three records each time.
+type cleaningStore struct {
+	*fakeStore
+	cleanups atomic.Int64
 }
 
-// plainBackend is a Backend of somebody else's that can't wait by itself.
-type plainBackend struct {
-	celeryresults.Backend
-	reads, cleanups atomic.Int64
-}
-
-func (p *plainBackend) GetMany(ctx context.Context, ids []string) ([]*celeryresults.TaskMeta, error) {
-	p.reads.Add(1)
-	return p.Backend.GetMany(ctx, ids)
-}
-
-func (p *plainBackend) Cleanup(context.Context) (int64, error) {
-	p.cleanups.Add(1)
+func (s *cleaningStore) Cleanup(context.Context) (int64, error) {
+	s.cleanups.Add(1)
 	return 3, nil
 }
 
-func TestWaitersOfABackendThatCantWaitAreBatched(t *testing.T) {
-	b := &plainBackend{Backend: memory(t, celeryresults.Settings{})}
-	app, err := celeryresults.NewApp(celeryresults.Settings{}, b, nil)
-	require.NoError(t, err)
-	var group sync.WaitGroup
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	for i := range 200 {
-		group.Go(func() {
-			_, err := app.AsyncResult(fmt.Sprint(t.Name(), i)).Wait(ctx)
-			assert.ErrorIs(t, err, context.DeadlineExceeded)
-		})
-	}
-	group.Wait()
-	assert.Less(t, b.reads.Load(), int64(1000), "200 waiters share their reads")
-	ended := make(chan error, 1)
-	go func() {
-		_, err := app.AsyncResult("never").Wait(t.Context())
-		ended <- err
-	}()
-	require.NoError(t, app.Close())
-	require.ErrorIs(t, <-ended, celeryresults.ErrClosed)
-}
-
 func TestCleanupAsksEveryBackendOnce(t *testing.T) {
-	b, bound := &plainBackend{}, &plainBackend{}
-	app, err := celeryresults.NewApp(celeryresults.Settings{}, b, map[string]celeryresults.Backend{"same": b})
+	one, two := &cleaningStore{fakeStore: newStore()}, &cleaningStore{fakeStore: newStore()}
+	b, bound := backendOver(t, one, celeryresults.Settings{}), backendOver(t, two, celeryresults.Settings{})
+	app, err := celeryresults.NewApp(celeryresults.Settings{}, b, map[string]*celeryresults.Backend{"same": b})
 	require.NoError(t, err)
 	require.NoError(t, app.Bind("x", bound))
 	n, err := app.Cleanup(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, []int64{6, 1, 1}, []int64{n, b.cleanups.Load(), bound.cleanups.Load()})
+	assert.Equal(t, []int64{6, 1, 1}, []int64{n, one.cleanups.Load(), two.cleanups.Load()})
 }
 
 // TestSlipsOfCallersDoNotPanic covers nil arguments and typed nils.
@@ -324,7 +314,7 @@ func TestSlipsOfCallersDoNotPanic(t *testing.T) {
 	require.ErrorIs(t, app.UpdateState(ctx, nil, "X", nil), celeryresults.ErrNoTaskID)
 	_, err := app.Apply(ctx, nil, nil)
 	require.ErrorIs(t, err, celeryresults.ErrNoTaskID)
-	_, err = celeryresults.NewApp(celeryresults.Settings{}, memory(t, celeryresults.Settings{}), map[string]celeryresults.Backend{"x": nil})
+	_, err = celeryresults.NewApp(celeryresults.Settings{}, memory(t, celeryresults.Settings{}), map[string]*celeryresults.Backend{"x": nil})
 	require.ErrorContains(t, err, `"x"`)
 	_, err = app.AsyncResult("id", celeryresults.From(nil)).State(ctx)
 	require.ErrorContains(t, err, "From(nil)")

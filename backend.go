@@ -4,310 +4,253 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync/atomic"
 	"time"
 
-	"github.com/celeryresults/celeryresults/cache"
+	"github.com/celeryresults/celeryresults/driver"
+	"github.com/celeryresults/celeryresults/internal/merge"
+	"github.com/celeryresults/celeryresults/internal/retry"
+	"github.com/celeryresults/celeryresults/internal/waiting"
+	"github.com/celeryresults/celeryresults/internal/writes"
 )
 
-// State is the state of a task: one of Celery's, or any name of the caller's
-// own, such as PROGRESS.
-type State string
+// Patience is how long an operation is tried whose context has no deadline while the
+// store does not answer. With a deadline, it is tried until that.
+const Patience = retry.Patience
 
-// The states of celery.states.
-const (
-	Pending  State = "PENDING"  // waiting, or unknown: no record stands
-	Received State = "RECEIVED" // a worker has it
-	Started  State = "STARTED"  // runs; only recorded with task_track_started
-	Success  State = "SUCCESS"
-	Failure  State = "FAILURE"
-	Revoked  State = "REVOKED"
-	Rejected State = "REJECTED"
-	Retry    State = "RETRY" // failed, and will run again
-	Ignored  State = "IGNORED"
-)
+// Backend keeps results in a store. It has all that stores have in common: a
+// store decides who may replace whom, and the Backend merges concurrent callers, repeats
+// what failed for a moment, knows what became of each result, waits, keeps groups and
+// hands chords over. What a store can't do is errors.ErrUnsupported.
+//
+// Make one with backends.Open, the New of a driver, or NewBackend over a store of your
+// own. All methods are safe for concurrent use. A cancelled or expired context returns its
+// error at once; an operation under way may still take effect. An empty task id is
+// ErrNoTaskID, before anything is sent.
+type Backend struct {
+	store    driver.Store
+	traits   driver.Traits
+	encoding Encoding
+	settings Settings
+	retries  retry.Policy
+	lease    time.Duration // of chords
 
-// Ready reports whether the state is final: SUCCESS, FAILURE or REVOKED
-// (celery.states.READY_STATES).
-func (s State) Ready() bool { return s == Success || s == Failure || s == Revoked }
+	fallbacks []*Backend
+	hooks     []Hook
 
-// Exception reports whether the result of the state is an exception: FAILURE,
-// RETRY or REVOKED (celery.states.EXCEPTION_STATES).
-func (s State) Exception() bool { return s == Failure || s == Retry || s == Revoked }
+	closed  atomic.Bool
+	closers []func() error
+	writes  *writes.Queue
+	gets    *merge.Group[string, *driver.Record] // nil where reads are not merged
+	waits   *waiting.Table[*TaskMeta]
+	markers bool // tombstones are kept in Markers
+}
 
-// MayReplace reports whether a record of state s may be stored over a record
-// of the state that stands ("" for none). A SUCCESS is never replaced, a
-// FAILURE or REVOKED only by a ready state, and PENDING replaces nothing. Every
-// backend decides by this rule, atomically, in its store.
-func (s State) MayReplace(stands State) bool {
-	switch {
-	case stands == "":
-		return true
-	case s == Pending, stands == Success:
-		return false
-	case stands.Ready():
-		return s.Ready()
-	default:
-		return true
+// DefaultLease is how long a claim on a chord's body holds unless a setting says
+// otherwise.
+const defaultLease = time.Minute
+
+// BackendOptions are what NewBackend takes beside the settings. Nil means the defaults.
+type BackendOptions struct {
+	// ChordLease is how long a claim on a chord's body holds when the process that has
+	// it no longer renews it. Default: a minute.
+	ChordLease time.Duration
+}
+
+// NewBackend returns a Backend over a store, which it closes. Most programs call
+// backends.Open, or backends.New for a store of documents of their own. Of the settings it
+// uses those of results and retries.
+func NewBackend(store driver.Store, encoding Encoding, s Settings, o *BackendOptions) (*Backend, error) {
+	if store == nil || encoding == nil {
+		return nil, errors.New("celeryresults: new backend: no store or no encoding")
 	}
+	if o == nil {
+		o = &BackendOptions{}
+	}
+	b := &Backend{
+		store: store, traits: store.Traits(), encoding: encoding, settings: s, lease: o.ChordLease,
+		retries: retry.New(s.ResultBackendBaseSleepBetweenRetry, s.ResultBackendMaxSleepBetweenRetry, s.ResultBackendMaxRetries),
+	}
+	if b.lease <= 0 {
+		b.lease = defaultLease
+	}
+	if b.traits.GetMost <= 0 {
+		b.traits.GetMost = 1000
+	}
+	b.markers = s.ResultTombstones > 0 && !b.traits.KeepsExpired && !b.traits.ReadOnly
+	b.writes = writes.New(writes.Config{
+		Put: store.Put, Ready: b.ready, Retries: b.retries, Most: b.traits.PutMost, InFlight: b.traits.InFlight,
+	})
+	if !b.traits.GetAlone {
+		b.gets = merge.New(b.getOne, b.getTogether, true)
+	}
+	c := waiting.Config[*TaskMeta]{Read: b.look, Final: isFinal, Closed: ErrClosed, Patience: Patience}
+	if pusher, ok := store.(driver.Pusher); ok {
+		c.Push = pusher
+		b.waits = waiting.New(c)
+		pusher.Listen(sink{b})
+	} else {
+		b.waits = waiting.New(c)
+	}
+	return b, nil
 }
 
-// TaskMeta is what a backend keeps of one task: Celery's result metadata.
-// Fields that the store does not have are zero. A TaskMeta that a backend
-// returned is shared: read it only.
-type TaskMeta struct {
-	TaskID string
-	State  State // never empty in what is read; required in what is stored
+func isFinal(meta *TaskMeta) bool { return meta.State.Ready() }
 
-	// Unknown is set when no record stands: the State is then Pending, which
-	// may also have been recorded (App.RecordPending).
-	Unknown bool
+// Driver returns the store, for what only that can do.
+func (b *Backend) Driver() driver.Store { return b.store }
 
-	// Expired is set beside Unknown where the store knows of a record that it had:
-	// it has expired, or was forgotten. Tables know until somebody cleans up, and all
-	// stores for as long as Settings.ResultTombstones says.
-	Expired bool
+// Name returns the kind of the store, such as redis.
+func (b *Backend) Name() string { return b.traits.Name }
 
-	// Result is the return value, the exception of an exception state (see
-	// Err), or the meta of a custom state. It is decoded when asked.
-	Result Value
-
-	// Traceback is Python's text, empty when there is none.
-	Traceback string
-
-	// Children are the tasks that this one sent. Nil is Celery's null: the
-	// writer did not know; none is an empty, non-nil slice.
-	Children []ResultTuple
-
-	// DateDone is when the task became ready, in UTC with microseconds. Zero
-	// until then. Celery up to 5.2 wrote it without an offset: taken as UTC.
-	DateDone time.Time
-
-	// DateCreated and DateStarted are zero where the store does not keep them.
-	DateCreated, DateStarted time.Time
-
-	GroupID  string // of the group that the task belongs to
-	ParentID string // of the task that sent it
-	RootID   string // of the first task of the workflow; not stored by Celery
-
-	// Extended is set when the fields of result_extended follow: Name, Args,
-	// Kwargs, Worker, Retries and Queue.
-	Extended     bool
-	Name         string // of the task, such as billing.charge
-	Args, Kwargs Value  // a list or tuple, and a dict
-	Worker       string // Celery's hostname
-	Retries      int    // how often the task ran before
-	Queue        string // Celery's routing key
-
-	PeriodicTaskName string // of celery beat's entry; stored by no cache of Celery's
-
-	// Meta is the caller's own metadata: a mapping, or None.
-	Meta Value
-
-	// StampedHeaders names the stamps among Extra, in Celery's order.
-	StampedHeaders []string
-
-	// Extra is every other entry of the document in its order, each name once:
-	// stamps, and what other writers or the caller added.
-	Extra []Extra
-
-	// Row is set in what was read from a table, of django-celery-results or Celery's
-	// own, and says what only that has. When a meta is stored, Row.Args and Row.Kwargs are
-	// what people are shown of the arguments; see Request.ArgsRepr.
-	Row *Row
+// AddFallbacks lets other backends be asked, in their order, for results and groups that
+// the store does not have: when tasks move to another backend, the results that they left
+// stay readable. Results are stored in the store alone; Forget and DeleteGroup delete
+// everywhere. A fallback that fails is an error of the read, as its records must not look
+// unknown. Fallbacks of a fallback are not asked, and they stay their owners' to close. Add
+// them before the Backend is used.
+func (b *Backend) AddFallbacks(fallbacks ...*Backend) {
+	b.fallbacks = append(b.fallbacks, fallbacks...)
 }
 
-// Row is what a row of a table has beside a TaskMeta: all of it in
-// django-celery-results' table, and Updated alone in Celery's own.
-type Row struct {
-	// ID is the row's primary key.
-	ID int64
+// Fallbacks returns the backends that are asked for what this one does not know.
+func (b *Backend) Fallbacks() []*Backend { return slices.Clone(b.fallbacks) }
 
-	// Updated is the column date_done: when the row was last written, in UTC. It
-	// is TaskMeta.DateDone once the state is ready.
-	Updated time.Time
+// OnClose lets f be called when the Backend closes, after the store was closed. Add it before
+// the Backend is used.
+func (b *Backend) OnClose(f func() error) { b.closers = append(b.closers, f) }
 
-	// Args and Kwargs are what Django's admin shows: Python's repr of the
-	// arguments, at most about a kilobyte of it. Where nothing more was kept,
-	// TaskMeta.Args and Kwargs are these texts.
-	Args, Kwargs string
-
-	// ArgsCut and KwargsCut are set when the arguments were over the limit
-	// (DjangoDBSettings.ArgsLimit) and only the texts were kept.
-	ArgsCut, KwargsCut *Cut
-}
-
-// Cut stands for a value that was too large to be kept.
-type Cut struct {
-	Size   int    // in bytes, as the serializer encoded it
-	SHA256 string // of these bytes, in hexadecimal
-}
-
-// Extra is one named value of a TaskMeta beside Celery's own.
-type Extra struct {
-	Name  string
-	Value Value
-}
-
-// Err returns the failure of an exception state as a *TaskError, whatever its
-// stored form, and nil in all other states. A payload that can't be decoded
-// still gives a *TaskError, which wraps the reason.
-func (m *TaskMeta) Err() error {
-	if !m.State.Exception() {
+// Close ends all waits with ErrClosed and closes the store. Every later operation returns
+// ErrClosed. Closing twice is no error.
+func (b *Backend) Close() error {
+	if b.closed.Swap(true) {
 		return nil
 	}
-	return m.failure()
+	b.waits.Close()
+	errs := []error{b.store.Close()}
+	for _, f := range b.closers {
+		errs = append(errs, f())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("celeryresults: close %s: %w", b.traits.Name, err)
+	}
+	return nil
 }
 
-// Lookup returns the value stored under name beside Celery's own fields.
-func (m *TaskMeta) Lookup(name string) (Value, bool) {
-	for _, e := range m.Extra {
-		if e.Name == name {
-			return e.Value, true
+// ready returns why nothing may be sent. A deadline counts from its moment on: the network
+// may notice it before the context does.
+func (b *Backend) ready(ctx context.Context) error {
+	if b.closed.Load() {
+		return ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// repeat runs an operation of the store that may be run again, while that helps, and says
+// what failed.
+func (b *Backend) repeat(ctx context.Context, what string, operation func() error) error {
+	if err := b.ready(ctx); err != nil {
+		return err
+	}
+	began := time.Now()
+	return b.failed(ctx, what, began, b.retries.Do(ctx, b.ready, helps, operation))
+}
+
+// helps reports whether another attempt may work.
+func helps(err error) bool {
+	_, again := errors.AsType[*driver.Again](err)
+	return again
+}
+
+// failed makes of the last failure of an operation what its caller is told.
+func (b *Backend) failed(ctx context.Context, what string, began time.Time, err error) error {
+	if err == nil {
+		return nil
+	}
+	silent := helps(err)
+	if again, ok := errors.AsType[*driver.Again](err); ok && err == error(again) { //nolint:errorlint // the outermost one alone
+		err = again.Err
+	}
+	over := b.ready(ctx)
+	switch {
+	case errors.Is(over, ErrClosed), errors.Is(err, ErrClosed):
+		return ErrClosed
+	case over != nil && errors.Is(err, over) && !silent:
+		return waiting.Silent(over, began, nil)
+	case over != nil:
+		return &waiting.SilentError{Err: over, Since: began, Last: err}
+	}
+	return fmt.Errorf("celeryresults: %s in %s: %w", what, b.traits.Name, err)
+}
+
+// sink hands on what a store tells of changes.
+type sink struct{ b *Backend }
+
+// Live implements driver.Sink.
+func (s sink) Live(ids ...string) { s.b.waits.Live(ids...) }
+
+// Lost implements driver.Sink.
+func (s sink) Lost(ids ...string) { s.b.waits.Lost(ids...) }
+
+// Changed implements driver.Sink.
+func (s sink) Changed(ids ...string) { s.b.waits.Changed(ids...) }
+
+// Deliver implements driver.Sink.
+func (s sink) Deliver(r driver.Record) {
+	if !s.b.waits.Waits(r.ID) {
+		return
+	}
+	meta, err := s.b.encoding.Decode(&r)
+	if err != nil {
+		s.b.waits.Changed(r.ID)
+		return
+	}
+	s.b.waits.Deliver(r.ID, meta)
+}
+
+// Operation is what a Backend was asked for, as a Hook is told of it. A Hook must not
+// change it.
+type Operation struct {
+	Name    string    // store, get, get_many, get_statuses, forget or wait
+	TaskIDs []string  // as asked for
+	Meta    *TaskMeta // that is stored; nil for all but store
+
+	// What follows is set when the operation has ended.
+	Metas    []*TaskMeta // that were read, nil for those that can't be
+	Statuses []Status    // of get_statuses
+	Outcome  Outcome     // of store
+	Retries  int         // attempts after the first; not of reads that were merged
+	Size     int         // of the encoded record that was to be stored, in bytes
+	Err      error       // what the caller got
+}
+
+// Hook is called before each operation of a Backend, in the caller's goroutine. What it
+// returns is the operation's context, and a function that is called once it has ended.
+type Hook func(ctx context.Context, o *Operation) (context.Context, func())
+
+// AddHook lets a hook be told of operations, after those that are there. Add hooks before
+// the Backend is used.
+func (b *Backend) AddHook(h Hook) { b.hooks = append(b.hooks, h) }
+
+// begin calls the hooks.
+func (b *Backend) begin(ctx context.Context, o *Operation) (context.Context, func(err error)) {
+	ends := make([]func(), len(b.hooks))
+	for i, hook := range b.hooks {
+		ctx, ends[i] = hook(ctx, o)
+	}
+	return ctx, func(err error) {
+		o.Err = err
+		for _, end := range slices.Backward(ends) {
+			if end != nil {
+				end()
+			}
 		}
 	}
-	return Value{}, false
-}
-
-// ResultTuple names a result and, for a group, its members: the tuple of
-// Celery's ResultBase.as_tuple, [[id, parent], children or null].
-type ResultTuple struct {
-	ID     string
-	Parent *ResultTuple
-
-	// Children are a group's members. Nil: a single task.
-	Children []ResultTuple
-}
-
-// Backend keeps results. It is the whole contract; what only some stores can do
-// is in the optional interfaces [Waiter], [Grouper], [Lister], [Chorder] and
-// [Cleaner].
-//
-// All methods are safe for concurrent use. A cancelled or expired context
-// returns its error at once; an operation under way may still take effect.
-// An empty task id is ErrNoTaskID, before anything is sent.
-type Backend interface {
-	// StoreResult stores meta under its TaskID, following State.MayReplace. It
-	// returns a *RefusedError when another record stands. With Override, it
-	// stores whatever stands. OutcomeOf tells what became of the result after
-	// any error.
-	StoreResult(ctx context.Context, meta *TaskMeta, options ...StoreOption) error
-
-	// GetTaskMeta returns what is stored. An unknown or expired task is no
-	// error: its State is Pending. A payload that can't be decoded is no error
-	// either: decoding the Result reports it. Only a record without a readable
-	// state is an *UnreadableError.
-	GetTaskMeta(ctx context.Context, taskID string) (*TaskMeta, error)
-
-	// GetMany returns the metas of all ids in the order of the ids, in as few
-	// round trips as the store allows. A record that is no result at all is nil
-	// among them, and an *UnreadableError (joined, if several) beside them.
-	GetMany(ctx context.Context, taskIDs []string) ([]*TaskMeta, error)
-
-	// Forget deletes the results. Absent ones are not an error.
-	Forget(ctx context.Context, taskIDs ...string) error
-
-	// Close releases what the backend opened itself and ends its waits.
-	Close() error
-}
-
-// StoreOption changes how a result is stored.
-type StoreOption int
-
-// Override stores over whatever record stands, for a task that is run again
-// by hand.
-const Override StoreOption = 1
-
-// Waiter is a Backend that can wait for a result better than by asking again.
-type Waiter interface {
-	// WaitFor returns the meta once its state is ready.
-	WaitFor(ctx context.Context, taskID string) (*TaskMeta, error)
-}
-
-// Grouper is a Backend that keeps groups (Celery's save_group, restore_group
-// and delete_group).
-type Grouper interface {
-	// SaveGroup stores the group: its ID, Parent and Children.
-	SaveGroup(ctx context.Context, group ResultTuple) error
-
-	// RestoreGroup returns the group, or ErrUnknownGroup.
-	RestoreGroup(ctx context.Context, groupID string) (ResultTuple, error)
-
-	// DeleteGroup removes the group, not its members' results.
-	DeleteGroup(ctx context.Context, groupID string) error
-}
-
-// Cleaner is a Backend whose store does not drop expired results by itself.
-type Cleaner interface {
-	// Cleanup removes expired results and returns how many.
-	Cleanup(ctx context.Context) (int64, error)
-}
-
-// Errors that callers act on. Test with errors.Is.
-var (
-	// ErrRefused is what every *RefusedError is.
-	ErrRefused = errors.New("celeryresults: refused: a final result stands")
-
-	// ErrNoTaskID is returned for an empty task or group id.
-	ErrNoTaskID = errors.New("celeryresults: empty id")
-
-	// ErrBadID is returned, before anything is sent, for an id that the store
-	// can't hold as it is.
-	ErrBadID = errors.New("celeryresults: bad id")
-
-	// ErrNoState is returned by StoreResult for a meta without a State.
-	ErrNoState = errors.New("celeryresults: no state")
-
-	// ErrUnknownGroup is returned by RestoreGroup.
-	ErrUnknownGroup = errors.New("celeryresults: unknown group")
-
-	// ErrUnknownChord is returned for a chord counter that is not there: it never
-	// was, or its chord has been completed.
-	ErrUnknownChord = errors.New("celeryresults: unknown chord counter")
-
-	// ErrNoTable is returned by every operation of a backend in a database while its
-	// tables are not there.
-	ErrNoTable = errors.New("celeryresults: no table")
-
-	// ErrUnknownBackend is returned for a backend name that is not configured.
-	ErrUnknownBackend = errors.New("celeryresults: unknown backend")
-
-	// ErrClosed is returned by operations on a closed backend, waits included.
-	// It is the caches' error, too.
-	ErrClosed = cache.ErrClosed
-)
-
-// RefusedError is returned by StoreResult when the record that stands must
-// not be replaced. Nothing was changed.
-type RefusedError struct {
-	TaskID string
-	Stands State // of the record in the store
-	Stored State // of the record that was refused
-}
-
-// Error names the task and both states.
-func (e *RefusedError) Error() string {
-	return fmt.Sprintf("celeryresults: store %s of task %q refused: %s stands", e.Stored, e.TaskID, e.Stands)
-}
-
-// Is reports whether target is ErrRefused.
-func (e *RefusedError) Is(target error) bool { return target == ErrRefused }
-
-// UnreadableError is a record in the store that is no result: it has no state
-// that can be read.
-type UnreadableError struct {
-	ID  string // of the task or group
-	Err error  // what is wrong with the record
-}
-
-// Error names the record and what is wrong with it.
-func (e *UnreadableError) Error() string {
-	return fmt.Sprintf("celeryresults: unreadable record of %q: %v", e.ID, e.Err)
-}
-
-// Unwrap returns what is wrong with the record.
-func (e *UnreadableError) Unwrap() error { return e.Err }
-
-// NewUnknownMeta returns the meta of a task of which no record stands.
-func NewUnknownMeta(taskID string) *TaskMeta {
-	return &TaskMeta{TaskID: taskID, State: Pending, Unknown: true}
 }

@@ -91,7 +91,7 @@ func BenchmarkList(b *testing.B) {
 	}
 }
 
-func benchList(b *testing.B, lister celeryresults.Lister, q celeryresults.Query, depth int) {
+func benchList(b *testing.B, lister *celeryresults.Backend, q celeryresults.Query, depth int) {
 	ctx := context.Background()
 	page := func(q celeryresults.Query) (*celeryresults.Page, time.Duration) {
 		started := time.Now()
@@ -153,7 +153,9 @@ func (e tablesEngine) cleanUp(b *testing.B, loaded bool) {
 	var longest time.Duration
 	started := time.Now()
 	last := started
-	report, err := e.backend.CleanupWith(ctx, dbbackend.CleanupOptions{Progress: func(dbbackend.CleanupReport) {
+	table, ok := dbbackend.StoreOf(e.backend)
+	require.True(b, ok)
+	report, err := table.CleanupWith(ctx, dbbackend.CleanupOptions{Progress: func(dbbackend.CleanupReport) {
 		longest = max(longest, time.Since(last))
 		last = time.Now()
 	}})

@@ -19,7 +19,7 @@ import (
 
 // redisBench is a redis backend beside a raw client of the same server.
 type redisBench struct {
-	backend celeryresults.Backend
+	backend *celeryresults.Backend
 	raw     *redis.Client
 	value   []byte // as large as a document
 }

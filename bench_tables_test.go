@@ -30,7 +30,7 @@ type tablesEngine struct {
 	url     string // of a server
 	db      *sql.DB
 	dialect *sqldialect.Dialect
-	backend *dbbackend.DatabaseBackend
+	backend *celeryresults.Backend
 }
 
 // openTables opens them on servers that keep what they acknowledge, as those of

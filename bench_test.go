@@ -37,7 +37,7 @@ type rawClient struct {
 type engine struct {
 	name    string
 	raw     rawClient
-	backend celeryresults.Backend
+	backend *celeryresults.Backend
 }
 
 // BenchmarkBackend compares guarded stores of new results, and gets of stored
@@ -150,7 +150,7 @@ func rate(b *testing.B, callers int, f func() error, d time.Duration) float64 {
 	return float64(done.Load()) / time.Since(start).Seconds()
 }
 
-func benchBackend(b *testing.B, c cache.Settings, databases map[string]cache.Database) celeryresults.Backend {
+func benchBackend(b *testing.B, c cache.Settings, databases map[string]cache.Database) *celeryresults.Backend {
 	backend, err := backends.OpenBackend(djangoCache(c, databases), "")
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, backend.Close()) })

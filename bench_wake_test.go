@@ -26,7 +26,7 @@ func percentileOf(list []time.Duration, p int) time.Duration {
 // told over one connection of its own. Stores that can only be asked have none.
 type wakeEngine struct {
 	name     string
-	backend  celeryresults.Backend
+	backend  *celeryresults.Backend
 	rawStore func(id string) error
 	rawWait  func(b *testing.B, prefix string, waiters int) func(i int) error
 }
@@ -64,7 +64,7 @@ func (e wakeEngine) bench(b *testing.B, waiters int) {
 		ours.add(wakeTimes(b, waiters, func(i int) error {
 			return e.backend.StoreResult(context.Background(), benchMeta(prefix+strconv.Itoa(i)))
 		}, func(i int) error {
-			_, err := e.backend.(celeryresults.Waiter).WaitFor(context.Background(), prefix+strconv.Itoa(i))
+			_, err := e.backend.WaitFor(context.Background(), prefix+strconv.Itoa(i))
 			return err
 		}))
 		if e.rawStore != nil {

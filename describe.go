@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/celeryresults/celeryresults/cache"
+	"github.com/celeryresults/celeryresults/internal/schemes"
 )
 
 // Description says what one backend of the Settings is, for people.
@@ -68,23 +69,25 @@ func (s *Settings) describe(name string) Description {
 		Name: name, Backend: MaskURL(s.ResultBackend), Extended: s.ResultExtended,
 		Serializer: s.Serializer(), Expires: describeExpiry(s.Expires()),
 	}
-	backend, rest, _ := strings.Cut(s.ResultBackend, "+")
-	switch {
-	case s.ResultBackend == "" || s.ResultBackend == "disabled":
+	kind, url := s.kind()
+	switch kind {
+	case schemes.Disabled:
 		return Description{Name: name, Backend: "disabled", Store: "none: results are not kept"}
-	case s.ResultBackend == "django-cache" && !strings.Contains(s.CacheBackend, "://"):
-		s.describeDjangoCache(&d)
-	case s.ResultBackend == "django-cache" || s.ResultBackend == "cache":
-		s.describeCeleryCache(&d, s.CacheBackend)
-	case backend == "cache":
-		s.describeCeleryCache(&d, rest)
-	case backend == "django-db":
-		s.describeDjangoDB(&d, rest)
-	case backend == "django-celery":
-		s.describeDjangoCelery(&d, rest)
-	case backend == "db" || s.ResultBackend == "database":
-		s.describeDatabase(&d, cmp.Or(rest, s.Database.URL))
-	case redisScheme.MatchString(s.ResultBackend):
+	case schemes.DjangoCache:
+		if strings.Contains(s.CacheBackend, "://") {
+			s.describeCeleryCache(&d, s.CacheBackend)
+		} else {
+			s.describeDjangoCache(&d)
+		}
+	case schemes.CeleryCache:
+		s.describeCeleryCache(&d, cmp.Or(url, s.CacheBackend))
+	case schemes.DjangoDB:
+		s.describeDjangoDB(&d, url)
+	case schemes.DjangoCelery:
+		s.describeDjangoCelery(&d, url)
+	case schemes.SQLAlchemy:
+		s.describeDatabase(&d, cmp.Or(url, s.Database.URL))
+	case schemes.Redis:
 		s.describeRedis(&d)
 	default:
 		d.Store = d.Backend
@@ -192,9 +195,6 @@ func (s *Settings) describeCeleryCache(d *Description, url string) {
 		d.Holds = "5000 results, as Celery's; then it drops the least recently used"
 	}
 }
-
-// redisScheme is how the URLs of Celery's own redis backend begin.
-var redisScheme = regexp.MustCompile(`^(rediss?(\+socket|\+cluster)?|sentinel)://`)
 
 func (s *Settings) describeRedis(d *Description) {
 	d.Store = d.Backend

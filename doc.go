@@ -5,9 +5,9 @@
 //
 // Celery runs tasks. A result backend keeps, under the task's id, its state,
 // its return value or the exception it failed with, and metadata, until they
-// expire. [Backend] is that contract; packages below backends implement it
-// over redis, Django's caches and SQL tables, and backends.Open makes them from
-// [Settings].
+// expire. [Backend] is that contract. It is one concrete type over many stores: package
+// driver says what a store must do, packages below backends do it in redis, Django's
+// caches and SQL tables, and backends.Open makes Backends from [Settings].
 //
 // A record goes through states: PENDING (nothing is known, or it was only
 // sent), STARTED, custom states such as PROGRESS, RETRY, and one of the ready
@@ -34,11 +34,12 @@
 //	backend.store_result          Backend.StoreResult
 //	backend.get_task_meta         Backend.GetTaskMeta
 //	backend.get_many              Backend.GetMany
-//	backend.wait_for              Waiter.WaitFor
-//	save_group, restore_group     Grouper
-//	chord, on_chord_part_return   Chord, Chorder.ReportPart
-//	backend.cleanup               App.Cleanup, Cleaner
-//	TaskResult.objects.filter     Lister, Query
+//	backend.wait_for              Backend.WaitFor
+//	save_group, restore_group     Backend.SaveGroup, RestoreGroup
+//	chord                         Backend.StartChord, ReportPart
+//	on_chord_part_return          Backend.CeleryChord
+//	backend.cleanup               App.Cleanup, Backend.Cleanup
+//	TaskResult.objects.filter     Backend.List, Query
 //	mark_as_started, …_done, …    App.MarkAsStarted, MarkAsDone, …
 //	task.update_state             App.UpdateState
 //	task.request                  Request

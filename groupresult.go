@@ -2,7 +2,6 @@ package celeryresults
 
 import (
 	"context"
-	"errors"
 	"fmt"
 )
 
@@ -17,14 +16,14 @@ type GroupResult struct {
 	Parent *ResultTuple
 
 	id      string
-	backend Backend
+	backend *Backend
 
 	shape []ResultTuple // of members that are in groups or have parents; guarded by mu
 }
 
 // NewGroupResult returns a group of the results, in their order, which Save and
 // Delete keep in backend. That may be nil where they are not used.
-func NewGroupResult(id string, backend Backend, results ...*AsyncResult) *GroupResult {
+func NewGroupResult(id string, backend *Backend, results ...*AsyncResult) *GroupResult {
 	g := &GroupResult{id: id, backend: backend}
 	g.Add(results...)
 	return g
@@ -38,11 +37,11 @@ func (a *App) GroupResult(id string, results ...*AsyncResult) *GroupResult {
 
 // GroupFromTuple returns the group that a tuple describes, such as one of
 // TaskMeta.Children (Celery's result_from_tuple). All members ask the backend.
-func GroupFromTuple(group ResultTuple, backend Backend) *GroupResult {
+func GroupFromTuple(group ResultTuple, backend *Backend) *GroupResult {
 	return groupFrom(group, backend, func(id string) *AsyncResult { return NewAsyncResult(id, backend) })
 }
 
-func groupFrom(group ResultTuple, backend Backend, member func(id string) *AsyncResult) *GroupResult {
+func groupFrom(group ResultTuple, backend *Backend, member func(id string) *AsyncResult) *GroupResult {
 	g := &GroupResult{id: group.ID, Parent: group.Parent, backend: backend, shape: group.Children}
 	var results []*AsyncResult
 	for id := range leaves(group.Children) {
@@ -73,9 +72,8 @@ func leaves(tuples []ResultTuple) func(yield func(string) bool) {
 
 // RestoreGroup returns a group that was saved in the backend, by Go or by Python,
 // or ErrUnknownGroup (Celery's GroupResult.restore). All members ask the same
-// backend; for members in several, give it NewChain of them. A backend that keeps
-// no groups is errors.ErrUnsupported.
-func RestoreGroup(ctx context.Context, backend Backend, groupID string) (*GroupResult, error) {
+// backend; for members in several, let it have fallbacks.
+func RestoreGroup(ctx context.Context, backend *Backend, groupID string) (*GroupResult, error) {
 	group, err := restoredTuple(ctx, backend, groupID)
 	if err != nil {
 		return nil, err
@@ -95,23 +93,15 @@ func (a *App) RestoreGroup(ctx context.Context, groupID string, members ...Resul
 	return groupFrom(group, a.fallback, func(id string) *AsyncResult { return a.AsyncResult(id, members...) }), nil
 }
 
-func restoredTuple(ctx context.Context, backend Backend, groupID string) (ResultTuple, error) {
-	g, err := grouper(backend, "restore", groupID)
-	if err != nil {
-		return ResultTuple{}, err
+func restoredTuple(ctx context.Context, backend *Backend, groupID string) (ResultTuple, error) {
+	if backend == nil {
+		return ResultTuple{}, errNoBackend("restore", groupID)
 	}
-	return g.RestoreGroup(ctx, groupID)
+	return backend.RestoreGroup(ctx, groupID)
 }
 
-// grouper returns who keeps groups for a backend.
-func grouper(backend Backend, operation, groupID string) (Grouper, error) {
-	if backend == nil {
-		return nil, fmt.Errorf("celeryresults: %s group %q: it has no backend", operation, groupID)
-	}
-	if g, ok := BackendAs[Grouper](backend); ok {
-		return g, nil
-	}
-	return nil, fmt.Errorf("celeryresults: %s group %q: the backend keeps no groups: %w", operation, groupID, errors.ErrUnsupported)
+func errNoBackend(operation, groupID string) error {
+	return fmt.Errorf("celeryresults: %s group %q: it has no backend", operation, groupID)
 }
 
 // ID returns the group's id.
@@ -121,7 +111,7 @@ func (g *GroupResult) ID() string { return g.id }
 func (g *GroupResult) String() string { return g.id }
 
 // Backend returns the backend that keeps the group; the members may have others.
-func (g *GroupResult) Backend() Backend { return g.backend }
+func (g *GroupResult) Backend() *Backend { return g.backend }
 
 // AddGroup adds the members of another group at the end. They count one by one in
 // all that is asked of this group, but Save and AsTuple know which are a group of
@@ -188,19 +178,10 @@ func (g *GroupResult) pruned(tuples []ResultTuple) []ResultTuple {
 // are (Celery's GroupResult.save). Python restores it. It expires as results do.
 // A backend that keeps no groups is errors.ErrUnsupported.
 func (g *GroupResult) Save(ctx context.Context) error {
-	keeper, err := grouper(g.backend, "save", g.id)
-	if err != nil {
-		return err
+	if g.backend == nil {
+		return errNoBackend("save", g.id)
 	}
-	return keeper.SaveGroup(ctx, g.AsTuple())
-}
-
-// Tallier is a Backend that counts the members of a group in one round trip.
-type Tallier interface {
-	// Tally counts, by what has become of them, the tasks whose last record was
-	// stored with the group's id in TaskMeta.GroupID, and nothing else: Unknown is
-	// zero. An unknown group has no tasks.
-	Tally(ctx context.Context, groupID string) (Progress, error)
+	return g.backend.SaveGroup(ctx, g.AsTuple())
 }
 
 // Tally is Progress in one round trip to the group's backend, however many members
@@ -211,11 +192,10 @@ type Tallier interface {
 // stored counts alone. A backend that can't is errors.ErrUnsupported; redis needs
 // Settings.ResultTally.
 func (g *GroupResult) Tally(ctx context.Context) (Progress, error) {
-	t, ok := BackendAs[Tallier](g.backend)
-	if !ok {
-		return Progress{}, fmt.Errorf("celeryresults: tally of group %q: the backend does not count members: %w", g.id, errors.ErrUnsupported)
+	if g.backend == nil {
+		return Progress{}, errNoBackend("tally", g.id)
 	}
-	p, err := t.Tally(ctx, g.id)
+	p, err := g.backend.Tally(ctx, g.id)
 	if err != nil {
 		return Progress{}, err
 	}
@@ -228,9 +208,8 @@ func (g *GroupResult) Tally(ctx context.Context) (Progress, error) {
 // Delete removes what Save kept, and nothing of the members. A group that is not
 // kept is no error.
 func (g *GroupResult) Delete(ctx context.Context) error {
-	keeper, err := grouper(g.backend, "delete", g.id)
-	if err != nil {
-		return err
+	if g.backend == nil {
+		return errNoBackend("delete", g.id)
 	}
-	return keeper.DeleteGroup(ctx, g.id)
+	return g.backend.DeleteGroup(ctx, g.id)
 }

@@ -72,6 +72,7 @@ var layers = []struct {
 	pkg   string
 	allow []string
 }{
+	{"python/pickle", []string{"python"}},
 	{"python", nil},
 	{"internal/serialization/registry", []string{"internal/serialization"}},
 	{"internal/serialization", []string{"python", "internal/serialization"}},
@@ -81,24 +82,34 @@ var layers = []struct {
 	{"internal/merge", nil},
 	{"internal/sqldialect", []string{"cache"}},
 	{"internal/redisclient", []string{"cache", "internal/inflight"}},
-	{"internal/trace", nil},
-	{"internal/retry", []string{".", "internal/trace"}},
+	{"internal/retry", nil},
+	{"internal/rank", nil},
+	{"internal/waiting", nil},
+	{"internal/writes", []string{"driver", "internal/merge", "internal/retry"}},
+	{"internal/keys", []string{".", "driver"}},
+	{"internal/schemes", nil},
+	{"internal/sqlstore", []string{".", "cache", "driver", "internal/retry", "internal/sqldialect"}},
+	{"driver/drivertest", []string{".", "driver", "cache", "python", "internal/document"}},
+	{"driver", []string{"internal/rank"}},
 	{"internal/resultschema", []string{"internal/sqldialect"}},
+	{"internal/sqlstore", []string{".", "cache", "driver", "internal/retry", "internal/sqldialect"}},
 	{"internal/testserver", []string{"internal/testserver"}},
 	{"cache/caches", []string{"cache", "internal"}},
 	{"cache/cachetest", []string{"cache", "python"}},
 	{"cache/", []string{"cache", "internal/compression", "internal/inflight", "internal/redisclient", "internal/serialization", "internal/sqldialect"}},
 	{"cache", []string{"python", "internal/serialization", "internal/merge"}},
-	{".", []string{"cache", "python", "internal/serialization"}},
-	{"internal/doctor", []string{".", "cache", "internal/keyvalue", "internal/serialization"}},
-	{"internal/keyvalue", []string{".", "python", "internal/compression", "internal/serialization"}},
+	{".", []string{
+		"cache", "driver", "python", "internal/merge", "internal/retry", "internal/schemes", "internal/serialization", "internal/waiting",
+		"internal/writes",
+	}},
+	{"internal/doctor", []string{".", "cache", "internal/document", "internal/serialization"}},
+	{"internal/document", []string{".", "driver", "python", "internal/compression", "internal/keys", "internal/serialization"}},
 	{"web", []string{".", "cache", "python"}},
 	{"observe/prometheus", []string{".", "observe"}},
-	{"observe", []string{".", "internal/trace"}},
-	{"settings", []string{".", "cache"}},
-	{"backends/backendtest", []string{".", "cache", "python"}},
-	{"backends/", []string{".", "cache", "internal", "python"}},
-	{"backends", []string{".", "cache", "backends", "internal"}},
+	{"observe", []string{"."}},
+	{"settings", []string{".", "cache", "internal/schemes"}},
+	{"backends/", []string{".", "cache", "driver", "internal", "python"}},
+	{"backends", []string{".", "cache", "driver", "backends", "internal"}},
 	{"cmd/", []string{""}},
 	{"examples/", []string{""}},
 	{"interop", nil},
@@ -140,8 +151,8 @@ func TestDriversDoNotImportEachOther(t *testing.T) {
 // program links.
 func TestContractsUseTheStandardLibraryAlone(t *testing.T) {
 	contracts := []string{
-		".", "cache", "python", "internal/serialization", "internal/serialization/json",
-		"internal/serialization/pickle", "internal/inflight", "internal/merge", "internal/sqldialect",
+		".", "cache", "python", "python/pickle", "internal/serialization", "internal/serialization/json",
+		"internal/inflight", "internal/merge", "internal/sqldialect", "driver", "internal/rank", "internal/waiting", "internal/writes", "internal/retry",
 	}
 	for _, p := range listPackages(t) {
 		name := own([]string{p.ImportPath})[0]
@@ -152,7 +163,7 @@ func TestContractsUseTheStandardLibraryAlone(t *testing.T) {
 }
 
 func TestTestLibrariesStayInTests(t *testing.T) {
-	suites := []string{"cache/cachetest", "backends/backendtest", "internal/testserver"}
+	suites := []string{"cache/cachetest", "driver/drivertest", "internal/testserver"}
 	libraries := []string{
 		"testing", "github.com/stretchr/testify", "github.com/alicebob/miniredis/v2", "go.uber.org/goleak",
 		"pgregory.net/rapid", "github.com/google/go-cmp", "github.com/kisielk/og-rek",

@@ -38,33 +38,26 @@ func joined(ctx context.Context, results []*AsyncResult, each func(*TaskMeta) er
 
 // share is what one backend has of several results.
 type share struct {
-	backend Backend
+	backend *Backend
 	results []*AsyncResult
 	places  []int // of the results, among all
 	bad     error // what records could not be read
 }
 
-// sharesOf sorts the results at the places by backend. Backends that can't be
-// compared have a share for each result.
+// sharesOf sorts the results at the places by backend.
 func sharesOf(results []*AsyncResult, places []int) ([]*share, error) {
 	var shares []*share
-	known := map[Backend]*share{}
+	known := map[*Backend]*share{}
 	for _, place := range places {
 		r := results[place]
 		if err := r.usable(); err != nil {
 			return nil, err
 		}
-		var s *share
-		comparable := same(r.backend, r.backend)
-		if comparable {
-			s = known[r.backend]
-		}
+		s := known[r.backend]
 		if s == nil {
 			s = &share{backend: r.backend}
 			shares = append(shares, s)
-			if comparable {
-				known[r.backend] = s
-			}
+			known[r.backend] = s
 		}
 		s.results, s.places = append(s.results, r), append(s.places, place)
 	}
@@ -142,11 +135,7 @@ func readStatuses(ctx context.Context, results []*AsyncResult) ([]Status, error)
 
 // readStatuses fills in statuses, as read does with metas.
 func (s *share) readStatuses(ctx context.Context, statuses []Status) error {
-	getter, ok := s.backend.(StatusGetter)
-	if !ok {
-		return s.readMany(ctx, func(i int, meta *TaskMeta) { statuses[s.places[i]] = s.results[i].keep(meta).Status() })
-	}
-	found, err := getter.GetStatuses(ctx, s.ids())
+	found, err := s.backend.GetStatuses(ctx, s.ids())
 	if found == nil {
 		return err
 	}
@@ -255,6 +244,21 @@ func unreadableOf(err error, id string) error {
 	return err
 }
 
+// unreadable returns the *UnreadableErrors that GetMany joined.
+func unreadable(err error) []*UnreadableError {
+	switch e := err.(type) { //nolint:errorlint // it walks the tree that errors.Join made
+	case *UnreadableError:
+		return []*UnreadableError{e}
+	case interface{ Unwrap() []error }:
+		var list []*UnreadableError
+		for _, err := range e.Unwrap() {
+			list = append(list, unreadable(err)...)
+		}
+		return list
+	}
+	return nil
+}
+
 // arrivals collects results as they become ready, for one who takes them.
 type arrivals struct {
 	mu   sync.Mutex
@@ -327,13 +331,7 @@ func (w *wait) run(ctx context.Context) error {
 		}
 		w.byID[r.id] = append(w.byID[r.id], i)
 	}
-	if many, ok := w.backend.(ManyAwaiter); ok {
-		return many.AwaitMany(ctx, ids, w.see)
-	}
-	if waiter, ok := w.backend.(Waiter); ok {
-		return awaitSome(ctx, w.backend, waiter, ids, w.see)
-	}
-	return w.results[0].poller().AwaitMany(ctx, ids, w.see)
+	return w.backend.AwaitMany(ctx, ids, w.see)
 }
 
 // see notes a meta that is ready, and reports whether it is.

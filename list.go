@@ -1,70 +1,27 @@
 package celeryresults
 
 import (
-	"context"
-	"errors"
-	"time"
-)
-
-// Lister is a Backend that can list results.
-type Lister interface {
-	// List returns a page of the results that the query describes, newest first.
-	List(ctx context.Context, q Query) (*Page, error)
-}
-
-// Order is what a list is sorted by, newest first.
-type Order int
-
-// The orders.
-const (
-	// ByCreated sorts by when a task was first recorded.
-	ByCreated Order = iota
-
-	// ByDone sorts by when a task became ready. Records that are not ready are
-	// left out.
-	ByDone
-)
-
-// DefaultLimit and MaxLimit bound the results of a page.
-const (
-	DefaultLimit = 50
-	MaxLimit     = 1000
+	"github.com/celeryresults/celeryresults/driver"
 )
 
 // Query describes a list of results. Conditions that are zero do not count, and
 // a result must meet all others. The zero Query lists everything.
-type Query struct {
-	States []State // any of these
+type Query = driver.Query
 
-	// Task is a task name, or a pattern of one, in which * stands for any text
-	// and ? for one character.
-	Task string
+// Order is what a list is sorted by, newest first.
+type Order = driver.Order
 
-	Worker       string // Celery's hostname
-	PeriodicTask string // of celery beat's entry
-	GroupID      string // of the group that the task belongs to
+// The orders.
+const (
+	ByCreated = driver.ByCreated // by when a task was first recorded
+	ByDone    = driver.ByDone    // by when a task became ready; others are left out
+)
 
-	// Labels are entries of Request.Meta, text or numbers, with their text.
-	Labels map[string]string
-
-	// The times are in any zone, and precise to the microsecond. DoneFrom and
-	// DoneBefore leave out records that are not ready.
-	CreatedFrom   time.Time // at or after
-	CreatedBefore time.Time // before
-	DoneFrom      time.Time
-	DoneBefore    time.Time
-
-	// Order is what the list is sorted by. Default: ByCreated.
-	Order Order
-
-	// Limit is the most results of the page. Default: DefaultLimit. More than
-	// MaxLimit means MaxLimit; negative is an error.
-	Limit int
-
-	// Cursor is Page.Next of the page before. Default: the first page. A cursor
-	// of another query, or none at all, is ErrCursor.
-	Cursor string
-}
+// DefaultLimit and MaxLimit bound the results of a page.
+const (
+	DefaultLimit = driver.DefaultLimit
+	MaxLimit     = driver.MaxLimit
+)
 
 // Page is a part of a list.
 type Page struct {
@@ -75,6 +32,6 @@ type Page struct {
 	Next string
 }
 
-// ErrCursor is returned by List for a cursor that is none, or belongs to another
+// ErrCursor is returned by List for a malformed cursor, or one issued for a different
 // query.
-var ErrCursor = errors.New("celeryresults: bad cursor")
+var ErrCursor = driver.ErrCursor

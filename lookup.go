@@ -74,14 +74,6 @@ func (s Status) Phase() Phase {
 	return PhaseRunning
 }
 
-// StatusGetter is a Backend that tells how far many tasks are for less than what
-// GetMany costs.
-type StatusGetter interface {
-	// GetStatuses returns the status of each task in the order of the ids, with
-	// the errors of GetMany: the status of a record that can't be read is zero.
-	GetStatuses(ctx context.Context, taskIDs []string) ([]Status, error)
-}
-
 // Lookup tells how far the task is: whether it is unknown, queued, running,
 // ready or expired.
 func (r *AsyncResult) Lookup(ctx context.Context) (Phase, error) {

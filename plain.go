@@ -16,20 +16,63 @@ import (
 // which joins all of these, says why.
 func (m *TaskMeta) Plain() (python.Dict, error) {
 	p := plainMeta{fields: make(python.Dict, 0, 20)}
-	p.add("task_id", m.TaskID)
-	p.add("status", string(m.State))
-	p.addResult(m)
-	p.add("traceback", textOrNone(m.Traceback))
-	p.add("children", tuples(m.Children))
-	p.add("date_done", timeOrNone(m.dateDone()))
+	p.addFields(m, last, inAll)
 	if m.Row != nil && m.Row.ID != 0 {
 		p.addRow(m)
 	} else if m.Extended {
-		p.addExtended(m)
+		p.addFields(m, inExtended)
 	}
-	p.addPresent(m)
+	p.addFields(m, whereSet, ours, stamps)
 	p.addExtra(m)
 	return p.fields, p.err
+}
+
+// addFields adds the fields of some classes.
+func (p *plainMeta) addFields(m *TaskMeta, classes ...fieldClass) {
+	for _, class := range classes {
+		for i := range metaFields {
+			f := &metaFields[i]
+			if at := f.at(m); f.class == class && f.stands(at, true) {
+				p.addField(m, f.name.(string), at)
+			}
+		}
+	}
+}
+
+// addField adds a field as Field returns it.
+func (p *plainMeta) addField(m *TaskMeta, name string, at any) {
+	switch f := at.(type) {
+	case *string:
+		p.add(name, textOrNone(*f))
+	case *State:
+		p.add(name, string(*f))
+	case *int:
+		p.add(name, int64(*f))
+	case *[]ResultTuple:
+		p.add(name, tuples(*f))
+	case *[]string:
+		p.add(name, texts(*f))
+	case *time.Time:
+		t := *f
+		if name == "date_done" {
+			t = m.dateDone()
+		}
+		p.add(name, timeOrNone(t))
+	case *Value:
+		if name == "result" {
+			p.addResult(m)
+		} else {
+			p.addValue(name, *f)
+		}
+	}
+}
+
+func texts(list []string) []any {
+	plain := make([]any, len(list))
+	for i, text := range list {
+		plain[i] = text
+	}
+	return plain
 }
 
 // MarshalJSON returns what Plain does as one object of plain JSON (see
@@ -91,15 +134,6 @@ func (e *TaskError) tree() (any, error) {
 	}, nil
 }
 
-func (p *plainMeta) addExtended(m *TaskMeta) {
-	p.add("name", textOrNone(m.Name))
-	p.addValue("args", m.Args)
-	p.addValue("kwargs", m.Kwargs)
-	p.add("worker", textOrNone(m.Worker))
-	p.add("retries", int64(m.Retries))
-	p.add("queue", textOrNone(m.Queue))
-}
-
 // dateDone returns the time that Python reads as date_done: in a table that of
 // the last write, whatever the state.
 func (m *TaskMeta) dateDone() time.Time {
@@ -134,23 +168,6 @@ func (p *plainMeta) addCut(name string, cut *Cut) {
 	}
 }
 
-// addPresent adds what is shown only where the store has it.
-func (p *plainMeta) addPresent(m *TaskMeta) {
-	p.addText("group_id", m.GroupID)
-	p.addText("parent_id", m.ParentID)
-	p.addText("root_id", m.RootID)
-	p.addText("periodic_task_name", m.PeriodicTaskName)
-	if !m.DateCreated.IsZero() {
-		p.add("date_created", m.DateCreated.UTC())
-	}
-	if !m.DateStarted.IsZero() {
-		p.add("date_started", m.DateStarted.UTC())
-	}
-	if !m.Meta.IsZero() {
-		p.addValue("meta", m.Meta)
-	}
-}
-
 func (p *plainMeta) addText(name, text string) {
 	if text != "" {
 		p.add(name, text)
@@ -160,13 +177,6 @@ func (p *plainMeta) addText(name, text string) {
 // addExtra adds the stamps and what other writers added, as far as their names
 // are free.
 func (p *plainMeta) addExtra(m *TaskMeta) {
-	if len(m.StampedHeaders) > 0 {
-		headers := make([]any, len(m.StampedHeaders))
-		for i, header := range m.StampedHeaders {
-			headers[i] = header
-		}
-		p.add("stamped_headers", headers)
-	}
 	taken := map[string]bool{}
 	for _, pair := range p.fields {
 		taken[pair.Key.(string)] = true

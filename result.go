@@ -3,7 +3,6 @@ package celeryresults
 import (
 	"context"
 	"errors"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -14,20 +13,17 @@ import (
 // It is safe for concurrent use.
 type AsyncResult struct {
 	id      string
-	backend Backend
+	backend *Backend
 	err     error // of finding the backend; reported by every read
 
-	ready  atomic.Pointer[TaskMeta]
-	ended  atomic.Pointer[Status] // set where only that was asked for
-	poller func() *Poller
+	ready atomic.Pointer[TaskMeta]
+	ended atomic.Pointer[Status] // set where only that was asked for
 }
 
 // NewAsyncResult returns a handle on the task's result in backend. Nothing is
 // read yet.
-func NewAsyncResult(taskID string, backend Backend) *AsyncResult {
-	r := &AsyncResult{id: taskID, backend: backend}
-	r.poller = sync.OnceValue(func() *Poller { return NewPoller(r.backend.GetMany) })
-	return r
+func NewAsyncResult(taskID string, backend *Backend) *AsyncResult {
+	return &AsyncResult{id: taskID, backend: backend}
 }
 
 // NewEagerResult returns the handle of a task that has already run, without a
@@ -49,7 +45,7 @@ func NewEagerResult(taskID string, value any, state State) *AsyncResult {
 func (r *AsyncResult) ID() string { return r.id }
 
 // Backend returns the backend that the handle asks; nil for an eager result.
-func (r *AsyncResult) Backend() Backend { return r.backend }
+func (r *AsyncResult) Backend() *Backend { return r.backend }
 
 // String returns the task id.
 func (r *AsyncResult) String() string { return r.id }
@@ -116,11 +112,7 @@ func (r *AsyncResult) Wait(ctx context.Context) (*TaskMeta, error) {
 	if err := r.usable(); err != nil {
 		return nil, err
 	}
-	wait := r.poller().WaitFor
-	if w, ok := r.backend.(Waiter); ok {
-		wait = w.WaitFor
-	}
-	meta, err := wait(ctx, r.id)
+	meta, err := r.backend.WaitFor(ctx, r.id)
 	if err != nil {
 		return nil, err
 	}

@@ -17,54 +17,16 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/driver"
 )
-
-// countedBackend counts what is asked of a backend. It hides that the backend
-// waits and keeps groups.
-type countedBackend struct {
-	celeryresults.Backend
-	mu           sync.Mutex
-	reads, asked int // GetMany, and ids in it
-	others       int // GetTaskMeta
-	forgets      int
-}
-
-func (c *countedBackend) count(f func(c *countedBackend)) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	f(c)
-}
-
-func (c *countedBackend) GetMany(ctx context.Context, ids []string) ([]*celeryresults.TaskMeta, error) {
-	c.count(func(c *countedBackend) { c.reads, c.asked = c.reads+1, c.asked+len(ids) })
-	return c.Backend.GetMany(ctx, ids)
-}
-
-func (c *countedBackend) GetTaskMeta(ctx context.Context, id string) (*celeryresults.TaskMeta, error) {
-	c.count(func(c *countedBackend) { c.others++ })
-	return c.Backend.GetTaskMeta(ctx, id)
-}
-
-func (c *countedBackend) Forget(ctx context.Context, ids ...string) error {
-	c.count(func(c *countedBackend) { c.forgets++ })
-	return c.Backend.Forget(ctx, ids...)
-}
-
-// asks returns what was asked since the last time.
-func (c *countedBackend) asks() (reads, ids int) {
-	c.count(func(c *countedBackend) {
-		reads, ids = c.reads, c.asked
-		c.reads, c.asked = 0, 0
-	})
-	return reads, ids
-}
 
 // setOfTwo returns a set of n tasks which live in two backends in turns, and how
 // to store one of them.
-func setOfTwo(t *testing.T, n int) (set *celeryresults.ResultSet, backends [2]*countedBackend, store func(i int, state celeryresults.State)) {
-	app := twoBackends(t)
-	for i, task := range []string{"mail.send", "billing.charge"} {
-		backends[i] = &countedBackend{Backend: app.BackendFor(task)}
+func setOfTwo(t *testing.T, n int) (set *celeryresults.ResultSet, stores [2]*fakeStore, store func(i int, state celeryresults.State)) {
+	var backends [2]*celeryresults.Backend
+	for i := range backends {
+		stores[i] = newStore()
+		backends[i] = backendOver(t, stores[i], celeryresults.Settings{})
 	}
 	run := newID(t)
 	id := func(i int) string { return run + strconv.Itoa(i) }
@@ -72,7 +34,7 @@ func setOfTwo(t *testing.T, n int) (set *celeryresults.ResultSet, backends [2]*c
 	for i := range n {
 		set.Add(celeryresults.NewAsyncResult(id(i), backends[i%2]))
 	}
-	return set, backends, func(i int, state celeryresults.State) {
+	return set, stores, func(i int, state celeryresults.State) {
 		meta := &celeryresults.TaskMeta{TaskID: id(i), State: state, Result: celeryresults.NewValue(i)}
 		if state.Exception() {
 			meta.Result = celeryresults.NewValue(celeryresults.NewTaskError(fmt.Errorf("number %d", i)))
@@ -141,9 +103,9 @@ func answersOf(t *testing.T, set *celeryresults.ResultSet) (a setAnswers) {
 }
 
 func TestAQuestionCostsOneReadForEachBackend(t *testing.T) {
-	set, backends, store := setOfTwo(t, 8)
+	set, stores, store := setOfTwo(t, 8)
 	asks := func() (list [][2]int) {
-		for _, b := range backends {
+		for _, b := range stores {
 			reads, ids := b.asks()
 			list = append(list, [2]int{reads, ids})
 		}
@@ -163,7 +125,7 @@ func TestAQuestionCostsOneReadForEachBackend(t *testing.T) {
 		Total: 8, Unknown: 1, Queued: 2, Running: 2, Ready: 3, Successful: 2, Revoked: 1,
 	}}, answersOf(t, set))
 	require.EqualError(t, errors.Unwrap(unwrapOne(set.Err(t.Context()))), "Exception: number 2")
-	assert.Equal(t, [][2]int{{7, 4 + 6*2}, {7, 4 + 6*3}}, asks(), "what is ready is not asked again")
+	assert.Equal(t, [][2]int{{7, 4 + 5*2 + 4}, {7, 4 + 5*3 + 4}}, asks(), "what is ready is not asked again, until its result is wanted")
 
 	for i := 3; i < 8; i++ {
 		store(i, celeryresults.Success)
@@ -181,11 +143,8 @@ func TestAQuestionCostsOneReadForEachBackend(t *testing.T) {
 	require.NoError(t, set.Forget(t.Context()))
 	assert.Equal(t, 7, set.Len())
 	assert.Equal(t, celeryresults.Progress{Total: 7, Unknown: 7}, answersOf(t, set).progress)
-	for _, b := range backends {
-		b.count(func(b *countedBackend) {
-			assert.Equal(t, 1, b.forgets)
-			assert.Zero(t, b.others, "no task is read alone")
-		})
+	for _, s := range stores {
+		s.set(func(s *fakeStore) { assert.Equal(t, 1, s.deletes) })
 	}
 }
 
@@ -274,7 +233,7 @@ func TestAFailureEndsGetAtOnce(t *testing.T) {
 }
 
 func TestWaitsForAResultSetEndWithTheirContext(t *testing.T) {
-	set, backends, store := setOfTwo(t, 6)
+	set, stores, store := setOfTwo(t, 6)
 	store(0, celeryresults.Success)
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(10*time.Millisecond, cancel)
@@ -285,7 +244,7 @@ func TestWaitsForAResultSetEndWithTheirContext(t *testing.T) {
 	for _, err = range set.AsCompleted(ctx) {
 	}
 	require.ErrorIs(t, err, context.Canceled)
-	backends[0].asks()
+	stores[0].asks()
 	require.NoError(t, set.Remove(set.Results()[1].ID()))
 	ctx, cancel = context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
@@ -366,54 +325,7 @@ func TestJoinAnswersEveryHandleOfATask(t *testing.T) {
 	}
 }
 
-// setStore is a store of states in memory; time is synctest's.
-type setStore struct {
-	celeryresults.Backend
-	mu           sync.Mutex
-	states       map[string]celeryresults.State
-	bad          map[string]bool
-	err          error
-	reads, asked int
-}
-
-func newSetStore() *setStore {
-	return &setStore{states: map[string]celeryresults.State{}, bad: map[string]bool{}}
-}
-
-func (s *setStore) GetMany(_ context.Context, ids []string) ([]*celeryresults.TaskMeta, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.reads, s.asked = s.reads+1, s.asked+len(ids)
-	if s.err != nil {
-		return nil, s.err
-	}
-	metas := make([]*celeryresults.TaskMeta, len(ids))
-	var errs []error
-	for i, id := range ids {
-		state, ok := s.states[id]
-		switch {
-		case s.bad[id]:
-			errs = append(errs, &celeryresults.UnreadableError{ID: id, Err: errors.New("garbage")})
-		case ok:
-			metas[i] = &celeryresults.TaskMeta{TaskID: id, State: state}
-		default:
-			metas[i] = celeryresults.NewUnknownMeta(id)
-		}
-	}
-	return metas, errors.Join(errs...)
-}
-
-func (s *setStore) set(change func(s *setStore)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	change(s)
-}
-
-func (s *setStore) done(i int) {
-	s.set(func(s *setStore) { s.states[strconv.Itoa(i)] = celeryresults.Success })
-}
-
-func setOver(b celeryresults.Backend, n int) *celeryresults.ResultSet {
+func setOver(b *celeryresults.Backend, n int) *celeryresults.ResultSet {
 	set := celeryresults.NewResultSet()
 	for i := range n {
 		set.Add(celeryresults.NewAsyncResult(strconv.Itoa(i), b))
@@ -424,7 +336,7 @@ func setOver(b celeryresults.Backend, n int) *celeryresults.ResultSet {
 func TestTheLastOfManyMembersAreWaitedForAlone(t *testing.T) {
 	const n, late = 10_000, 5
 	synctest.Test(t, func(t *testing.T) {
-		s := newSetStore()
+		s := newStore()
 		for i := range n - late {
 			s.done(i)
 		}
@@ -434,7 +346,7 @@ func TestTheLastOfManyMembersAreWaitedForAlone(t *testing.T) {
 		before := runtime.NumGoroutine()
 		started, seen := time.Now(), 0
 		var most int
-		for _, err := range setOver(s, n).AsCompleted(t.Context()) {
+		for _, err := range setOver(backendOver(t, s, celeryresults.Settings{}), n).AsCompleted(t.Context()) {
 			require.NoError(t, err)
 			if seen++; seen > n-late {
 				due := time.Duration(seen-n+late) * 10 * time.Second
@@ -444,7 +356,7 @@ func TestTheLastOfManyMembersAreWaitedForAlone(t *testing.T) {
 		}
 		assert.Equal(t, n, seen)
 		assert.LessOrEqual(t, most-before, 4, "goroutines")
-		s.set(func(s *setStore) {
+		s.set(func(s *fakeStore) {
 			assert.Less(t, s.asked, n+5_000, "in a wait of 50 seconds, only the late ones are asked again")
 		})
 	})
@@ -452,10 +364,10 @@ func TestTheLastOfManyMembersAreWaitedForAlone(t *testing.T) {
 
 func TestMembersThatCantBeReadDoNotHideTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSetStore()
-		s.set(func(s *setStore) { s.bad["1"] = true })
+		s := newStore()
+		s.set(func(s *fakeStore) { s.bad["1"] = true })
 		s.done(0)
-		set := setOver(s, 4)
+		set := setOver(backendOver(t, s, celeryresults.Settings{}), 4)
 		var bad *celeryresults.UnreadableError
 		n, err := set.CompletedCount(t.Context())
 		require.ErrorAs(t, err, &bad)
@@ -468,7 +380,7 @@ func TestMembersThatCantBeReadDoNotHideTheOthers(t *testing.T) {
 		require.Error(t, err)
 		assert.Equal(t, celeryresults.Progress{Total: 4, Unknown: 2, Ready: 1, Successful: 1}, p)
 
-		time.AfterFunc(time.Second, func() { s.set(func(s *setStore) { s.bad["2"] = true }) }) // while it is waited for
+		time.AfterFunc(time.Second, func() { s.set(func(s *fakeStore) { s.bad["2"] = true }) }) // while it is waited for
 		time.AfterFunc(2*time.Second, func() { s.done(3) })
 		var seen []string
 		for meta, err := range set.AsCompleted(t.Context()) {
@@ -485,34 +397,14 @@ func TestMembersThatCantBeReadDoNotHideTheOthers(t *testing.T) {
 	})
 }
 
-// statusStore is a setStore that tells statuses apart from results.
-type statusStore struct {
-	*setStore
-	told int // ids that GetStatuses was asked for; guarded by mu
-}
-
-func (s *statusStore) GetStatuses(ctx context.Context, ids []string) ([]celeryresults.Status, error) {
-	metas, err := s.GetMany(ctx, ids)
-	if metas == nil {
-		return nil, err
-	}
-	s.set(func(*setStore) { s.told, s.reads, s.asked = s.told+len(ids), s.reads-1, s.asked-len(ids) })
-	statuses := make([]celeryresults.Status, len(ids))
-	for i, meta := range metas {
-		if meta != nil {
-			statuses[i] = meta.Status()
-		}
-	}
-	return statuses, err
-}
-
 func TestQuestionsAboutStatesReadNoResults(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &statusStore{setStore: newSetStore()}
-		s.set(func(s *setStore) {
-			s.states["0"], s.states["1"], s.states["2"], s.bad["3"] = celeryresults.Success, celeryresults.Failure, celeryresults.Started, true
-		})
-		set := setOver(s, 5)
+		s := newStore()
+		s.put("0", celeryresults.Success)
+		s.put("1", celeryresults.Failure)
+		s.put("2", celeryresults.Started)
+		s.set(func(s *fakeStore) { s.bad["3"] = true })
+		set := setOver(backendOver(t, s, celeryresults.Settings{}), 5)
 		want := celeryresults.Progress{Total: 5, Unknown: 1, Running: 1, Ready: 2, Successful: 1, Failed: 1}
 		var bad *celeryresults.UnreadableError
 		for range 2 {
@@ -522,134 +414,89 @@ func TestQuestionsAboutStatesReadNoResults(t *testing.T) {
 			assert.Equal(t, want, p)
 		}
 		assert.Equal(t, 5+3, s.told, "what has ended is not asked again")
-		assert.Zero(t, s.reads)
+		assert.Equal(t, s.told, s.asked, "no more than states is asked for")
 
+		s.asks()
 		metas, err := set.Metas(t.Context())
 		require.ErrorAs(t, err, &bad)
 		assert.Equal(t, celeryresults.Failure, metas[1].State)
 		assert.Equal(t, 5, s.asked, "nothing is known of results yet")
+		assert.Zero(t, s.told)
 
-		s.set(func(s *setStore) { s.err = errors.New("store is down") })
+		down := errors.New("store is down")
+		s.set(func(s *fakeStore) { s.err = down })
 		_, err = set.Progress(t.Context())
-		require.ErrorIs(t, err, s.err)
-		s.set(func(s *setStore) { s.err, s.bad, s.states = nil, nil, nil })
-		set.Results()[0].Forget(t.Context()) //nolint:errcheck // the store has nothing
+		require.ErrorIs(t, err, down)
+		s.set(func(s *fakeStore) { s.err, s.bad = nil, nil })
+		require.NoError(t, s.Delete(t.Context(), driver.Task, []string{"0", "1", "2"}))
+		require.NoError(t, set.Results()[0].Forget(t.Context()))
 		p, err := set.Progress(t.Context())
 		require.NoError(t, err)
 		assert.Equal(t, celeryresults.Progress{Total: 5, Unknown: 4, Ready: 1, Failed: 1}, p)
 	})
 }
 
-func (s *setStore) Forget(context.Context, ...string) error { return nil }
-
-func TestWaitsOutliveShortFailuresOfTheStore(t *testing.T) {
+func TestWaitsOutliveFailuresOfTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, down := newSetStore(), errors.New("store is down")
-		fail := func(err error) func() { return func() { s.set(func(s *setStore) { s.err = err }) } }
-		time.AfterFunc(time.Second, fail(down))
-		time.AfterFunc(4*time.Second, fail(nil))
-		time.AfterFunc(5*time.Second, func() { s.done(0) })
-		set := setOver(s, 1)
-		_, err := set.Join(t.Context())
-		require.NoError(t, err, "a failure of three seconds only delays")
+		s, down := newStore(), errors.New("store is down")
+		b := backendOver(t, s, celeryresults.Settings{})
+		fail := func(err error) func() { return func() { s.set(func(s *fakeStore) { s.err = err }) } }
+		time.AfterFunc(time.Second, fail(&driver.Again{Err: down}))
+		time.AfterFunc(29*time.Second, fail(nil))
+		time.AfterFunc(40*time.Second, func() { s.done(0) })
+		_, err := setOver(b, 1).Join(t.Context())
+		require.NoError(t, err, "a failure of less than the patience only delays")
 
-		set = setOver(s, 3)
-		time.AfterFunc(time.Second, fail(down))
+		set := setOver(b, 3)
+		time.AfterFunc(time.Second, fail(&driver.Again{Err: down}))
 		start := time.Now()
 		_, err = set.Join(t.Context())
 		require.ErrorIs(t, err, down)
-		assert.Less(t, time.Since(start), 8*time.Second)
-		_, err = set.Join(t.Context())
-		require.ErrorIs(t, err, down, "at the beginning it is told at once")
+		assert.InDelta(t, 1+celeryresults.Patience.Seconds(), time.Since(start).Seconds(), 2)
+		var silent *celeryresults.SilentError
+		require.ErrorAs(t, err, &silent)
+		assert.InDelta(t, 1, silent.Since.Sub(start).Seconds(), 0.1)
+
+		start = time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		_, err = set.Join(ctx)
+		assert.Equal(t, time.Hour, time.Since(start), "its context alone ends it")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorAs(t, err, &silent)
+		require.ErrorIs(t, silent.Last, down)
+		start = time.Now()
 		_, err = set.Ready(t.Context())
 		require.ErrorIs(t, err, down)
-	})
-}
-
-// incomparable is a backend of a type that == panics on.
-type incomparable struct {
-	celeryresults.Backend
-	_ []int
-}
-
-func TestBackendsThatCantBeComparedAreAskedForEachMember(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newSetStore()
-		s.done(0)
-		time.AfterFunc(time.Second, func() { s.done(1) })
-		_, err := setOver(incomparable{Backend: s}, 2).Join(t.Context())
-		require.NoError(t, err)
-		assert.Equal(t, 2, setOver(incomparable{Backend: s}, 2).Len())
-	})
-}
-
-// silentStore answers nothing for some records, and says no error.
-type silentStore struct{ *setStore }
-
-func (s silentStore) GetMany(ctx context.Context, ids []string) ([]*celeryresults.TaskMeta, error) {
-	metas, _ := s.setStore.GetMany(ctx, ids)
-	return metas, nil
-}
-
-func TestABackendThatLeavesOutARecordIsNoPanic(t *testing.T) {
-	s := silentStore{newSetStore()}
-	s.set(func(s *setStore) { s.bad["0"] = true })
-	_, err := setOver(s, 1).Join(t.Context())
-	var bad *celeryresults.UnreadableError
-	require.ErrorAs(t, err, &bad)
-}
-
-// pushingStore tells one waiter of one task as soon as it is done.
-type pushingStore struct {
-	*setStore
-	waits, most int // guarded by the store's mu
-	told        map[string]chan struct{}
-}
-
-func (s *pushingStore) WaitFor(ctx context.Context, id string) (*celeryresults.TaskMeta, error) {
-	var told chan struct{}
-	s.set(func(*setStore) {
-		if told = s.told[id]; told == nil {
-			told = make(chan struct{})
-			s.told[id] = told
-		}
-		s.waits++
-		s.most = max(s.most, s.waits)
-	})
-	defer s.set(func(*setStore) { s.waits-- })
-	select {
-	case <-told:
-		return &celeryresults.TaskMeta{TaskID: id, State: celeryresults.Success}, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (s *pushingStore) push(i int) {
-	s.done(i)
-	s.set(func(*setStore) {
-		if told := s.told[strconv.Itoa(i)]; told != nil {
-			close(told)
-		}
+		assert.InDelta(t, celeryresults.Patience.Seconds(), time.Since(start).Seconds(), 2)
+		fail(down)()
+		start = time.Now()
+		_, err = set.Ready(t.Context())
+		require.ErrorIs(t, err, down)
+		assert.Zero(t, time.Since(start), "what can't be repeated is told at once")
 	})
 }
 
 func TestAStoreThatPushesWakesTheSet(t *testing.T) {
 	const n = 1000
 	synctest.Test(t, func(t *testing.T) {
-		s := &pushingStore{setStore: newSetStore(), told: map[string]chan struct{}{}}
+		s := newPushStore()
 		started := time.Now()
 		go func() {
-			for i := range n - 10 {
-				s.push(i)
+			synctest.Wait()
+			for i := range n {
+				s.Live(strconv.Itoa(i))
 			}
-			for i := n - 10; i < n; i++ {
-				time.Sleep(time.Hour)
-				s.push(i)
+			for i := range n {
+				if i >= n-10 {
+					time.Sleep(time.Hour)
+				}
+				s.done(i)
+				s.Changed(strconv.Itoa(i))
 			}
 		}()
 		seen := 0
-		for _, err := range setOver(s, n).AsCompleted(t.Context()) {
+		for _, err := range setOver(backendOver(t, s, celeryresults.Settings{}), n).AsCompleted(t.Context()) {
 			require.NoError(t, err)
 			if seen++; seen > n-10 {
 				assert.Zero(t, time.Since(started)%time.Hour, "woken at once")
@@ -657,69 +504,53 @@ func TestAStoreThatPushesWakesTheSet(t *testing.T) {
 		}
 		assert.Equal(t, n, seen)
 		synctest.Wait()
-		s.set(func(*setStore) {
-			assert.LessOrEqual(t, s.most, 16, "waits at the same time")
-			assert.Zero(t, s.waits, "waits that are left")
-		})
+		assert.Empty(t, s.all(), "nothing is watched that nobody waits for")
 	})
 }
 
 func TestASetLeavesAStoreThatPushes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &pushingStore{setStore: newSetStore(), told: map[string]chan struct{}{}}
+		s := newPushStore()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		_, err := setOver(s, 100).Join(ctx)
+		_, err := setOver(backendOver(t, s, celeryresults.Settings{}), 100).Join(ctx)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		s.set(func(*setStore) {
-			assert.Equal(t, 16, s.most)
-			assert.Zero(t, s.waits)
-		})
+		synctest.Wait()
+		assert.Empty(t, s.all())
 	})
 }
 
-// manyStore waits for many with a Poller.
-type manyStore struct {
-	*setStore
-	poller *celeryresults.Poller
-	calls  int
-}
-
-func (s *manyStore) AwaitMany(ctx context.Context, ids []string, until func(*celeryresults.TaskMeta) bool) error {
-	s.set(func(*setStore) { s.calls++ })
-	return s.poller.AwaitMany(ctx, ids, until)
-}
-
-func TestABackendThatWaitsForManyIsAskedOnce(t *testing.T) {
+func TestAStoreThatBringsRecordsIsWatchedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &manyStore{setStore: newSetStore()}
-		push := &fakePush{watched: map[string]int{}}
-		s.poller = celeryresults.NewPoller(s.GetMany)
-		s.poller.SetPush(push)
+		s := newPushStore()
+		b := backendOver(t, s, celeryresults.Settings{})
 		done := make(chan error)
 		go func() {
-			_, err := setOver(s, 1000).Join(t.Context())
+			_, err := setOver(b, 1000).Join(t.Context())
 			done <- err
 		}()
 		synctest.Wait()
-		assert.Equal(t, 1000, push.all())
+		assert.Len(t, s.all(), 1000)
 		for i := range 1000 {
-			s.poller.Live(strconv.Itoa(i))
+			s.Live(strconv.Itoa(i))
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute + 10*time.Millisecond) // not while a read for safety is under way
+		s.asks()
 		for i := range 1000 {
 			s.done(i)
-			s.poller.Deliver(&celeryresults.TaskMeta{TaskID: strconv.Itoa(i), State: celeryresults.Success})
+			s.Deliver(s.record(strconv.Itoa(i)))
 		}
 		last := time.Now()
 		require.NoError(t, <-done)
 		assert.Zero(t, time.Since(last))
+		reads, _ := s.asks()
+		assert.Zero(t, reads)
 		synctest.Wait()
-		assert.Zero(t, push.all(), "nothing is watched that nobody waits for")
-		assert.Equal(t, 1, s.calls)
+		assert.Empty(t, s.all(), "nothing is watched that nobody waits for")
+		assert.Equal(t, 1, s.watches)
 
-		time.AfterFunc(time.Second, func() { assert.NoError(t, s.poller.Close()) })
-		set := setOver(s, 1002)
+		time.AfterFunc(time.Second, func() { assert.NoError(t, b.Close()) })
+		set := setOver(b, 1002)
 		_, err := set.Join(t.Context())
 		require.ErrorIs(t, err, celeryresults.ErrClosed)
 		_, err = set.Join(t.Context())
@@ -727,27 +558,47 @@ func TestABackendThatWaitsForManyIsAskedOnce(t *testing.T) {
 	})
 }
 
+// What is delivered and can't be read is asked for.
+func TestADeliveredRecordThatCantBeReadIsReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newPushStore()
+		b := backendOver(t, s, celeryresults.Settings{})
+		go func() {
+			synctest.Wait()
+			s.Live("x")
+			time.Sleep(time.Minute + time.Millisecond)
+			s.put("x", celeryresults.Success)
+			s.Deliver(driver.Record{ID: "x", Document: []byte("garbage")})
+		}()
+		started := time.Now()
+		meta, err := b.WaitFor(t.Context(), "x")
+		require.NoError(t, err)
+		assert.Equal(t, celeryresults.Success, meta.State)
+		assert.Equal(t, time.Minute+time.Millisecond, time.Since(started))
+	})
+}
+
 func TestAwaitMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSetStore()
-		p := celeryresults.NewPoller(s.GetMany)
+		s := newStore()
+		b := backendOver(t, s, celeryresults.Settings{})
 		all := func(meta *celeryresults.TaskMeta) bool { return meta.State.Ready() }
-		require.NoError(t, p.AwaitMany(t.Context(), nil, all))
-		require.ErrorIs(t, p.AwaitMany(t.Context(), []string{"1", ""}, all), celeryresults.ErrNoTaskID)
+		require.NoError(t, b.AwaitMany(t.Context(), nil, all))
+		require.ErrorIs(t, b.AwaitMany(t.Context(), []string{"1", ""}, all), celeryresults.ErrNoTaskID)
 		cancelled, cancel := context.WithCancel(t.Context())
 		cancel()
-		require.ErrorIs(t, p.AwaitMany(cancelled, []string{"1"}, all), context.Canceled)
+		require.ErrorIs(t, b.AwaitMany(cancelled, []string{"1"}, all), context.Canceled)
 
 		s.done(1)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		var group sync.WaitGroup
 		group.Go(func() { // who leaves takes nothing from who stays
-			assert.ErrorIs(t, p.AwaitMany(ctx, []string{"1", "2", "3"}, all), context.DeadlineExceeded)
+			assert.ErrorIs(t, b.AwaitMany(ctx, []string{"1", "2", "3"}, all), context.DeadlineExceeded)
 		})
 		seen := map[string]int{}
 		group.Go(func() {
-			assert.NoError(t, p.AwaitMany(t.Context(), []string{"3", "2", "1"}, func(meta *celeryresults.TaskMeta) bool {
+			assert.NoError(t, b.AwaitMany(t.Context(), []string{"3", "2", "1"}, func(meta *celeryresults.TaskMeta) bool {
 				if meta.State.Ready() {
 					seen[meta.TaskID]++
 				}
@@ -755,7 +606,7 @@ func TestAwaitMany(t *testing.T) {
 			}))
 		})
 		group.Go(func() {
-			_, err := p.WaitFor(t.Context(), "2")
+			_, err := b.WaitFor(t.Context(), "2")
 			assert.NoError(t, err)
 		})
 		time.Sleep(2 * time.Second)
@@ -763,15 +614,11 @@ func TestAwaitMany(t *testing.T) {
 		s.done(3)
 		group.Wait()
 		assert.Equal(t, map[string]int{"1": 1, "2": 1, "3": 1}, seen)
-		for _, id := range []string{"1", "2", "3"} {
-			assert.False(t, p.Waits(id))
-		}
-		require.NoError(t, p.Close())
 	})
 }
 
 func TestProgressEqualsAFullScanAfterRandomTransitions(t *testing.T) {
-	set, backends, _ := setOfTwo(t, 100)
+	set, _, _ := setOfTwo(t, 100)
 	states := []celeryresults.State{
 		celeryresults.Pending, celeryresults.Started, "PROGRESS", celeryresults.Retry, celeryresults.Success, celeryresults.Failure, celeryresults.Revoked,
 	}
@@ -779,7 +626,7 @@ func TestProgressEqualsAFullScanAfterRandomTransitions(t *testing.T) {
 	for range 1000 {
 		i := random.IntN(100)
 		r := set.Results()[i]
-		err := backends[i%2].StoreResult(t.Context(), &celeryresults.TaskMeta{TaskID: r.ID(), State: states[random.IntN(len(states))]})
+		err := r.Backend().StoreResult(t.Context(), &celeryresults.TaskMeta{TaskID: r.ID(), State: states[random.IntN(len(states))]})
 		if err != nil {
 			require.ErrorIs(t, err, celeryresults.ErrRefused)
 		}
@@ -855,31 +702,16 @@ func TestAResultSetIsSafeForConcurrentUse(t *testing.T) {
 	}
 }
 
-// staleBackend answers the first GetMany with what there was before meanwhile ran.
-type staleBackend struct {
-	celeryresults.Backend
-	meanwhile func()
-}
-
-func (b *staleBackend) GetMany(ctx context.Context, ids []string) ([]*celeryresults.TaskMeta, error) {
-	metas, err := b.Backend.GetMany(ctx, ids)
-	if f := b.meanwhile; f != nil {
-		b.meanwhile = nil
-		f()
-	}
-	return metas, err
-}
-
 func TestAJoinTakesWhatOthersHaveSeenMeanwhile(t *testing.T) {
-	app := twoBackends(t)
-	b := &staleBackend{Backend: app.BackendFor("mail.send")}
+	s := newStore()
+	b := backendOver(t, s, celeryresults.Settings{})
 	id := newID(t)
 	handle := celeryresults.NewAsyncResult(id, b)
-	b.meanwhile = func() {
-		require.NoError(t, b.StoreResult(t.Context(), &celeryresults.TaskMeta{TaskID: id, State: celeryresults.Success, Result: celeryresults.NewValue(7)}))
+	s.meanwhile = func() {
+		assert.NoError(t, b.StoreResult(t.Context(), &celeryresults.TaskMeta{TaskID: id, State: celeryresults.Success, Result: celeryresults.NewValue(7)}))
 		ready, err := handle.Ready(t.Context())
-		require.NoError(t, err)
-		require.True(t, ready)
+		assert.NoError(t, err)
+		assert.True(t, ready)
 	}
 	metas, err := celeryresults.NewResultSet(handle).Join(within(t))
 	require.NoError(t, err)

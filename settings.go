@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/celeryresults/celeryresults/cache"
+	"github.com/celeryresults/celeryresults/internal/schemes"
 )
 
 // Never is the expiry of results that stay for ever: Celery's None and 0.
@@ -412,26 +413,10 @@ func (s *Settings) Named(name string) (Settings, error) {
 }
 
 // resolve turns a class path into the alias of the same backend.
-func (s *Settings) resolve() {
-	if alias, ok := classPaths[s.ResultBackend]; ok {
-		s.ResultBackend = alias
-	}
-}
+func (s *Settings) resolve() { s.ResultBackend = schemes.Alias(s.ResultBackend) }
 
-// classPaths are the class paths that Celery takes for django-celery-results'
-// backends.
-var classPaths = map[string]string{
-	"django_celery_results.backends:CacheBackend":             "django-cache",
-	"django_celery_results.backends.cache:CacheBackend":       "django-cache",
-	"django_celery_results.backends.CacheBackend":             "django-cache",
-	"django_celery_results.backends.cache.CacheBackend":       "django-cache",
-	"django_celery_results.backends.DatabaseBackend":          "django-db",
-	"django_celery_results.backends.database.DatabaseBackend": "django-db",
-	"django_celery_results.backends:DatabaseBackend":          "django-db",
-	"django_celery_results.backends.database:DatabaseBackend": "django-db",
-	"celery.backends.database:DatabaseBackend":                "database",
-	"celery.backends.database.DatabaseBackend":                "database",
-}
+// kind returns which kind of backend is meant, and the URL that is part of its name.
+func (s *Settings) kind() (kind schemes.Kind, url string) { return schemes.Of(s.ResultBackend) }
 
 // over lays the entry over the application's settings.
 func (b *BackendSettings) over(s *Settings) {

@@ -24,16 +24,16 @@ type Survey struct {
 	Unreadable int  // records that can't be read
 }
 
-// DefaultSurvey is how many results SurveyResults looks at unless it is told.
+// DefaultSurvey is how many results Survey looks at unless it is told otherwise.
 const DefaultSurvey = 10_000
 
-// SurveyResults looks at results of a backend that is a Walker, such as redis and caches, for people who
+// Survey looks at results of a store without lists, such as redis and caches, for people who
 // want a list of them all the same. It goes through up to most of them, in no order; zero or
 // less means DefaultSurvey. Where there are more, others that are newer may be among those that
 // it did not look at: it is no list. A query's Cursor is ErrCursor, and a backend that can't
 // be gone through errors.ErrUnsupported. The wait is as long as that takes.
-func SurveyResults(ctx context.Context, b Backend, q Query, most int) (*Survey, error) {
-	limit, err := q.limit()
+func (b *Backend) Survey(ctx context.Context, q Query, most int) (*Survey, error) {
+	limit, err := queryLimit(q)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func SurveyResults(ctx context.Context, b Backend, q Query, most int) (*Survey, 
 	}
 	s := &Survey{Whole: true}
 	seen := map[string]struct{}{} // a walk may come to one twice
-	for meta, err := range Walk(ctx, b) {
+	for meta, err := range b.Walk(ctx) {
 		if s.Looked == most {
 			s.Whole = false
 			break
@@ -58,7 +58,7 @@ func SurveyResults(ctx context.Context, b Backend, q Query, most int) (*Survey, 
 		if err != nil {
 			return nil, err
 		}
-		if !q.Matches(meta) {
+		if !MatchesQuery(q, meta) {
 			s.Looked++
 			continue
 		}
@@ -78,14 +78,8 @@ func SurveyResults(ctx context.Context, b Backend, q Query, most int) (*Survey, 
 
 // keep keeps the newest ones.
 func (s *Survey) keep(order Order, limit int) {
-	at := func(m *TaskMeta) time.Time {
-		if order == ByCreated && !m.DateCreated.IsZero() {
-			return m.DateCreated
-		}
-		return m.DateDone
-	}
 	slices.SortFunc(s.Results, func(x, y *TaskMeta) int {
-		if c := at(y).Compare(at(x)); c != 0 {
+		if c := sortTime(y, order).Compare(sortTime(x, order)); c != 0 {
 			return c
 		}
 		return strings.Compare(x.TaskID, y.TaskID)
@@ -96,8 +90,8 @@ func (s *Survey) keep(order Order, limit int) {
 	}
 }
 
-// limit returns how many results the query asks for.
-func (q Query) limit() (int, error) {
+// queryLimit returns how many results the query asks for.
+func queryLimit(q Query) (int, error) {
 	switch {
 	case q.Limit < 0:
 		return 0, fmt.Errorf("celeryresults: list: limit %d is negative", q.Limit)
@@ -107,9 +101,9 @@ func (q Query) limit() (int, error) {
 	return min(q.Limit, MaxLimit), nil
 }
 
-// Matches reports whether a result meets all conditions of the query, whatever its Order, Limit and
+// MatchesQuery reports whether a result meets all conditions of the query, whatever its Order, Limit and
 // Cursor, but that ByDone leaves out what is not ready.
-func (q Query) Matches(m *TaskMeta) bool {
+func MatchesQuery(q Query, m *TaskMeta) bool {
 	switch {
 	case len(q.States) > 0 && !slices.Contains(q.States, m.State),
 		q.Task != "" && !Matches(q.Task, m.Name),

@@ -12,30 +12,47 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/driver"
 )
 
-// walkable is a Backend that only walks.
+// walkable is a store that only walks, through records whose rows are metas; nil is one that
+// can't be read.
 type walkable struct {
-	celeryresults.Backend
+	*fakeStore
 	metas []*celeryresults.TaskMeta
 	err   error
 }
 
-func (w *walkable) Walk(ctx context.Context) iter.Seq2[*celeryresults.TaskMeta, error] {
-	return func(yield func(*celeryresults.TaskMeta, error) bool) {
+func (w *walkable) Walk(context.Context) iter.Seq2[driver.Record, error] {
+	return func(yield func(driver.Record, error) bool) {
 		for _, meta := range w.metas {
-			if meta == nil {
-				if !yield(nil, &celeryresults.UnreadableError{ID: "odd", Err: errors.New("odd")}) {
-					return
-				}
-			} else if !yield(meta, nil) {
+			r := driver.Record{ID: "odd", Err: errors.New("odd")}
+			if meta != nil {
+				r = driver.Record{ID: meta.TaskID, Row: meta}
+			}
+			if !yield(r, nil) {
 				return
 			}
 		}
 		if w.err != nil {
-			yield(nil, w.err)
+			yield(driver.Record{}, w.err)
 		}
 	}
+}
+
+// rows is the encoding of records whose rows are metas.
+type rows struct{ celeryresults.Encoding }
+
+func (rows) Decode(r *driver.Record) (*celeryresults.TaskMeta, error) {
+	return r.Row.(*celeryresults.TaskMeta), nil
+}
+
+func walking(t *testing.T, w *walkable) *celeryresults.Backend {
+	t.Helper()
+	w.fakeStore = newStore()
+	b, err := celeryresults.NewBackend(w, rows{}, celeryresults.Settings{}, nil)
+	require.NoError(t, err)
+	return b
 }
 
 func taskIDs(metas []*celeryresults.TaskMeta) (ids []string) {
@@ -47,13 +64,14 @@ func taskIDs(metas []*celeryresults.TaskMeta) (ids []string) {
 
 func TestSurvey(t *testing.T) {
 	at := func(minute int) time.Time { return time.Date(2026, 1, 2, 3, minute, 0, 0, time.UTC) }
-	b := &walkable{metas: []*celeryresults.TaskMeta{
+	metas := []*celeryresults.TaskMeta{
 		{TaskID: "a", State: celeryresults.Success, Name: "billing.charge", DateDone: at(1), Worker: "w1", Meta: celeryresults.NewValue(map[string]any{"customer": "acme", "n": 7, "list": []any{1}})},
 		{TaskID: "b", State: celeryresults.Failure, Name: "billing.refund", DateDone: at(3), GroupID: "g", PeriodicTaskName: "nightly"},
 		nil,
 		{TaskID: "c", State: celeryresults.Started, Name: "mail.send", DateCreated: at(2)},
 		{TaskID: "d", State: celeryresults.Success, DateDone: at(2), DateCreated: at(9)},
-	}}
+	}
+	b := walking(t, &walkable{metas: metas})
 	for name, row := range map[string]struct {
 		q    celeryresults.Query
 		want []string
@@ -71,7 +89,7 @@ func TestSurvey(t *testing.T) {
 		"done before":    {celeryresults.Query{DoneBefore: at(2)}, []string{"a"}},
 		"created":        {celeryresults.Query{CreatedFrom: at(2), CreatedBefore: at(9)}, []string{"c"}},
 	} {
-		s, err := celeryresults.SurveyResults(t.Context(), b, row.q, 0)
+		s, err := b.Survey(t.Context(), row.q, 0)
 		require.NoError(t, err, name)
 		assert.Equal(t, row.want, taskIDs(s.Results), name)
 		assert.Equal(t, 5, s.Looked, name)
@@ -79,14 +97,14 @@ func TestSurvey(t *testing.T) {
 		assert.True(t, s.Whole, name)
 		assert.Zero(t, s.More, name)
 	}
-	twice := &walkable{metas: append(b.metas[:2:2], b.metas[:2]...)}
-	s, err := celeryresults.SurveyResults(t.Context(), twice, celeryresults.Query{}, 0)
+	twice := walking(t, &walkable{metas: append(metas[:2:2], metas[:2]...)})
+	s, err := twice.Survey(t.Context(), celeryresults.Query{}, 0)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"b", "a"}, taskIDs(s.Results), "each is there once")
 	assert.Equal(t, 2, s.Looked)
 	assert.Zero(t, s.More)
 
-	s, err = celeryresults.SurveyResults(t.Context(), b, celeryresults.Query{Limit: 1}, 4)
+	s, err = b.Survey(t.Context(), celeryresults.Query{Limit: 1}, 4)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"b"}, taskIDs(s.Results))
 	assert.False(t, s.Whole)
@@ -95,22 +113,22 @@ func TestSurvey(t *testing.T) {
 }
 
 func TestSurveysKeepTheNewest(t *testing.T) {
-	b := &walkable{}
+	var metas []*celeryresults.TaskMeta
 	for i := range 5000 {
-		b.metas = append(b.metas, &celeryresults.TaskMeta{TaskID: fmt.Sprintf("%04d", i*7919%5000), State: celeryresults.Success, DateDone: time.Unix(int64(i*7919%5000), 0)})
+		metas = append(metas, &celeryresults.TaskMeta{TaskID: fmt.Sprintf("%04d", i*7919%5000), State: celeryresults.Success, DateDone: time.Unix(int64(i*7919%5000), 0)})
 	}
-	s, err := celeryresults.SurveyResults(t.Context(), b, celeryresults.Query{Limit: 3}, 0)
+	s, err := walking(t, &walkable{metas: metas}).Survey(t.Context(), celeryresults.Query{Limit: 3}, 0)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"4999", "4998", "4997"}, taskIDs(s.Results))
 	assert.Equal(t, 4997, s.More)
 }
 
 func TestSurveysThatCantBe(t *testing.T) {
-	b := &walkable{err: errors.ErrUnsupported}
-	_, err := celeryresults.SurveyResults(t.Context(), b, celeryresults.Query{}, 0)
+	b := walking(t, &walkable{err: errors.ErrUnsupported})
+	_, err := b.Survey(t.Context(), celeryresults.Query{}, 0)
 	assert.ErrorIs(t, err, errors.ErrUnsupported)
-	_, err = celeryresults.SurveyResults(t.Context(), b, celeryresults.Query{Cursor: "x"}, 0)
+	_, err = b.Survey(t.Context(), celeryresults.Query{Cursor: "x"}, 0)
 	assert.ErrorIs(t, err, celeryresults.ErrCursor)
-	_, err = celeryresults.SurveyResults(t.Context(), b, celeryresults.Query{Limit: -1}, 0)
+	_, err = b.Survey(t.Context(), celeryresults.Query{Limit: -1}, 0)
 	assert.Error(t, err)
 }

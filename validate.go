@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/celeryresults/celeryresults/cache"
+	"github.com/celeryresults/celeryresults/internal/schemes"
 )
 
 var serializers = []string{"json", "msgpack", "pickle", "yaml"}
@@ -62,7 +63,7 @@ func (s *Settings) validateSerializers(prefix string) error {
 	if !slices.Contains(serializers, s.Serializer()) {
 		return wrong(prefix+"RESULT_SERIALIZER", "unknown serializer %q; known are %s", s.Serializer(), strings.Join(serializers, ", "))
 	}
-	if s.ResultBackend == "django-cache" || classPaths[s.ResultBackend] == "django-cache" {
+	if kind, _ := s.kind(); kind == schemes.DjangoCache {
 		return nil // Django's caches pickle, whatever the serializer
 	}
 	return validateAccept(prefix+"RESULT_ACCEPT_CONTENT", s.Accept(), s.Serializer())
@@ -197,7 +198,8 @@ func (s *Settings) validateBackends() error {
 	for _, name := range sortedNames(s.ResultBackends) {
 		setting, b := "CELERY_RESULT_BACKENDS."+name, s.ResultBackends[name]
 		switch {
-		case name == "" || strings.Contains(name, "://") || slices.Contains(backendAliases, name):
+		case name == "" || name == DefaultBackend || strings.Contains(name, "://"),
+			name != "redis" && slices.Contains(schemes.Aliases(), name): // one that is named redis is meant where that is chosen
 			return wrong(setting, "is no name for a backend: it means something already; choose another")
 		case b.Backend == "":
 			return wrong(setting, "needs a BACKEND: a URL, django-cache or django-db")
@@ -226,7 +228,7 @@ func (s *Settings) validateTables() error {
 	byName := map[string]*Settings{}
 	for _, name := range append([]string{""}, sortedNames(s.ResultBackends)...) {
 		merged, err := s.Named(name)
-		if err != nil || merged.ResultBackend != "django-db" && !strings.HasPrefix(merged.ResultBackend, "django-db+") {
+		if kind, _ := merged.kind(); err != nil || kind != schemes.DjangoDB {
 			continue
 		}
 		setting, table := "CELERY_RESULT_BACKENDS."+name, merged.ResultBackend+" "+cmp.Or(merged.DjangoDB.Database, DefaultDatabase)
@@ -252,9 +254,6 @@ func (s *Settings) sameExpiry(o *Settings) bool {
 	return !slices.ContainsFunc(states, func(state State) bool { return s.ExpiresIn(state) != o.ExpiresIn(state) })
 }
 
-// backendAliases are the backends that are no URLs.
-var backendAliases = []string{"django-cache", "django-db", "django-celery", "database", "cache", "disabled", DefaultBackend}
-
 func (s *Settings) validateBackend(setting string, b *Settings) error {
 	backend := b.ResultBackend
 	if _, named := s.ResultBackends[backend]; named {
@@ -268,18 +267,21 @@ func (s *Settings) validateBackend(setting string, b *Settings) error {
 			return err
 		}
 	}
+	kind, url := b.kind()
 	switch {
-	case backend == "database" && b.Database.URL == "":
+	case kind == schemes.SQLAlchemy && url == "" && b.Database.URL == "":
 		return wrong(setting, "database needs CELERY_DATABASE_URL, such as postgresql://user:password@host/name; or use db+postgresql://…")
-	case backend == "" || backend == "disabled" || backend == "redis" || backend == "database" || strings.Contains(backend, "://"):
+	case strings.Contains(backend, "://"): // those of other backends of Celery's are refused when they are opened
 		return nil
-	case backend == "django-cache" || backend == "cache":
+	case kind == schemes.DjangoCache || kind == schemes.CeleryCache:
 		return b.validateCacheBackend(backend)
-	case backend == "django-db" || backend == "django-celery":
+	case kind == schemes.DjangoDB || kind == schemes.DjangoCelery:
 		return s.validateDatabaseOf(setting, backend, "CELERY_RESULT_DATABASE", cmp.Or(b.DjangoDB.Database, DefaultDatabase))
+	case kind != schemes.Unknown:
+		return nil
 	}
-	return wrong(setting, "unknown backend %q; use a URL, redis, one of %s, or a name of CELERY_RESULT_BACKENDS (%s)",
-		backend, strings.Join(backendAliases, ", "), names(s.ResultBackends))
+	return wrong(setting, "unknown backend %q; use one of %s, or a name of CELERY_RESULT_BACKENDS (%s)",
+		backend, schemes.Supported(), names(s.ResultBackends))
 }
 
 // validateDatabaseOf checks that the entry of DATABASES that a backend needs is

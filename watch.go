@@ -9,13 +9,6 @@ import (
 	"github.com/celeryresults/celeryresults/python"
 )
 
-// Awaiter is a Backend that can wait for any change of a record.
-type Awaiter interface {
-	// Await returns the meta once it is what until describes, which is called with
-	// each meta that is read or pushed, and must not block.
-	Await(ctx context.Context, taskID string, until func(*TaskMeta) bool) (*TaskMeta, error)
-}
-
 // Watch returns the task's record as it is now, and again whenever it changes,
 // until it is ready: for meta, err := range r.Watch(ctx). Stores that push bring
 // every change; of others, changes that follow each other quickly may be left
@@ -33,7 +26,7 @@ func (r *AsyncResult) Watch(ctx context.Context) iter.Seq2[*TaskMeta, error] {
 		ctx, cancel := context.WithCancel(ctx)
 		w := &watch{news: make(chan struct{}, 1), ended: make(chan error, 1)}
 		go func() {
-			_, err := r.await()(ctx, r.id, w.see)
+			_, err := r.backend.Await(ctx, r.id, w.see)
 			w.ended <- err
 		}()
 		defer func() {
@@ -55,14 +48,6 @@ func (r *AsyncResult) Watch(ctx context.Context) iter.Seq2[*TaskMeta, error] {
 			}
 		}
 	}
-}
-
-// await returns how to wait for changes.
-func (r *AsyncResult) await() func(context.Context, string, func(*TaskMeta) bool) (*TaskMeta, error) {
-	if a, ok := r.backend.(Awaiter); ok {
-		return a.Await
-	}
-	return r.poller().Await
 }
 
 // watch collects the changes of a record for one who looks at them.

@@ -1,5 +1,5 @@
-// Package backends opens result backends from settings: it is the one table
-// from a URL scheme or alias to a constructor, Celery's BACKEND_ALIASES.
+// Package backends opens result backends from settings. Which names and URLs there are is in
+// internal/schemes, Celery's BACKEND_ALIASES; here is the constructor of each kind.
 package backends
 
 import (
@@ -18,6 +18,9 @@ import (
 	"github.com/celeryresults/celeryresults/cache/caches"
 	"github.com/celeryresults/celeryresults/cache/locmem"
 	"github.com/celeryresults/celeryresults/cache/memcached"
+	"github.com/celeryresults/celeryresults/driver"
+	"github.com/celeryresults/celeryresults/internal/document"
+	"github.com/celeryresults/celeryresults/internal/schemes"
 )
 
 // ErrUnsupported is returned for a result backend of Celery's that this
@@ -35,7 +38,7 @@ func Open(s celeryresults.Settings) (*celeryresults.App, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
-	o := &opened{settings: s, byName: map[string]celeryresults.Backend{}}
+	o := &opened{settings: s, byName: map[string]*celeryresults.Backend{}}
 	fallback, named, err := o.all()
 	if err != nil {
 		return nil, errors.Join(err, o.close())
@@ -50,46 +53,42 @@ func Open(s celeryresults.Settings) (*celeryresults.App, error) {
 // opened are backends that were opened, each once.
 type opened struct {
 	settings celeryresults.Settings
-	byName   map[string]celeryresults.Backend // without their fallbacks; "" is the default one
+	byName   map[string]*celeryresults.Backend // "" is the default one
 }
 
 // all opens the default backend and the named ones, with their fallbacks.
-func (o *opened) all() (fallback celeryresults.Backend, named map[string]celeryresults.Backend, err error) {
-	named = map[string]celeryresults.Backend{}
+func (o *opened) all() (fallback *celeryresults.Backend, named map[string]*celeryresults.Backend, err error) {
+	named = map[string]*celeryresults.Backend{}
 	for name := range o.settings.ResultBackends {
-		if named[name], err = o.chain(name); err != nil {
+		if named[name], err = o.withFallbacks(name); err != nil {
 			return nil, nil, err
 		}
 	}
 	if fallback, ok := named[o.settings.ResultBackend]; ok {
 		return fallback, named, nil
 	}
-	fallback, err = o.chain("")
+	fallback, err = o.withFallbacks("")
 	return fallback, named, err
 }
 
-// chain returns a backend that reads from its fallbacks, too.
-func (o *opened) chain(name string) (celeryresults.Backend, error) {
-	primary, err := o.one(name)
-	if err != nil {
-		return nil, err
+// withFallbacks opens a backend and those that it reads from, too.
+func (o *opened) withFallbacks(name string) (*celeryresults.Backend, error) {
+	b, err := o.one(name)
+	if err != nil || len(b.Fallbacks()) > 0 {
+		return b, err
 	}
-	var fallbacks []celeryresults.Backend
 	for _, other := range o.settings.ResultBackends[cmp.Or(name, o.settings.ResultBackend)].Fallbacks {
-		b, err := o.one(other)
+		f, err := o.one(other)
 		if err != nil {
 			return nil, err
 		}
-		fallbacks = append(fallbacks, b)
+		b.AddFallbacks(f)
 	}
-	if fallbacks == nil {
-		return primary, nil
-	}
-	return celeryresults.NewChain(primary, fallbacks...), nil
+	return b, nil
 }
 
 // one opens a backend, if it is not open.
-func (o *opened) one(name string) (celeryresults.Backend, error) {
+func (o *opened) one(name string) (*celeryresults.Backend, error) {
 	if name == celeryresults.DefaultBackend {
 		name = ""
 	}
@@ -115,45 +114,48 @@ func (o *opened) close() error {
 }
 
 // OpenBackend opens one backend: the named entry of CELERY_RESULT_BACKENDS with
-// its fallbacks, or the default backend for the empty name. The caller closes it.
-func OpenBackend(s celeryresults.Settings, name string) (celeryresults.Backend, error) {
-	o := &opened{settings: s, byName: map[string]celeryresults.Backend{}}
-	b, err := o.chain(name)
+// its fallbacks, or the default backend for the empty name. The caller closes it, and
+// with it its fallbacks.
+func OpenBackend(s celeryresults.Settings, name string) (*celeryresults.Backend, error) {
+	o := &opened{settings: s, byName: map[string]*celeryresults.Backend{}}
+	b, err := o.withFallbacks(name)
 	if err != nil {
 		return nil, errors.Join(err, o.close())
 	}
-	if chain, ok := b.(*celeryresults.Chain); ok {
-		return ownedChain{chain, o}, nil
+	for _, f := range b.Fallbacks() {
+		b.OnClose(f.Close)
 	}
 	return b, nil
 }
 
-// ownedChain is a chain that closes its fallbacks.
-type ownedChain struct {
-	*celeryresults.Chain
-	opened *opened
+// New returns a Backend over a store of the program's own. A store that is no
+// celeryresults.Encoding keeps documents, in the serializer of its Traits or
+// result_serializer. Closing the Backend closes the store.
+func New(store driver.Store, s celeryresults.Settings) (*celeryresults.Backend, error) {
+	if store == nil {
+		return nil, errors.New("backends: new: no store")
+	}
+	encoding, ok := store.(celeryresults.Encoding)
+	if !ok {
+		documents, err := document.NewEncoding(s, store.Traits())
+		if err != nil {
+			return nil, err
+		}
+		encoding = documents
+	}
+	return celeryresults.NewBackend(store, encoding, s, nil)
 }
 
-// Close ends the waits and closes all backends of the chain.
-func (c ownedChain) Close() error { return errors.Join(c.Chain.Close(), c.opened.close()) }
-
 // open opens one backend by itself.
-func open(s celeryresults.Settings, name string) (celeryresults.Backend, error) {
+func open(s celeryresults.Settings, name string) (*celeryresults.Backend, error) {
 	s, err := s.Named(name)
 	if err != nil {
 		return nil, err
 	}
-	scheme := s.ResultBackend
-	if scheme == "" {
-		scheme = "disabled"
-	}
-	if before, _, ok := strings.Cut(scheme, "://"); ok {
-		scheme, _, _ = strings.Cut(before, "+")
-	}
-	open, ok := openers[scheme]
+	kind, _ := schemes.Of(s.ResultBackend)
+	open, ok := openers[kind]
 	if !ok {
-		return nil, fmt.Errorf("%w %q; supported are redis://, rediss://, redis+socket://, sentinel://, redis+cluster://, db+postgresql://, db+mysql://, db+sqlite://, django-db, django-cache, django-celery (to read), cache+memcached://, cache+memory:// and disabled",
-			ErrUnsupported, celeryresults.MaskURL(s.ResultBackend))
+		return nil, fmt.Errorf("%w %q; supported are %s", ErrUnsupported, celeryresults.MaskURL(s.ResultBackend), schemes.Supported())
 	}
 	b, err := open(s)
 	if err != nil {
@@ -162,39 +164,18 @@ func open(s celeryresults.Settings, name string) (celeryresults.Backend, error) 
 	return b, nil
 }
 
-// openers is the table.
-var openers = map[string]func(celeryresults.Settings) (celeryresults.Backend, error){
-	"disabled":      openDisabled,
-	"django-cache":  openDjangoCache,
-	"django-db":     openDjangoDB,
-	"cache":         openCeleryCache,
-	"redis":         openRedis, // and redis+socket, redis+cluster
-	"rediss":        openRedis, // and rediss+cluster
-	"sentinel":      openRedis,
-	"db":            openSQLAlchemy,
-	"database":      openSQLAlchemy,
-	"django-celery": openDjangoCelery,
+// openers has the constructor of each kind.
+var openers = map[schemes.Kind]func(celeryresults.Settings) (*celeryresults.Backend, error){
+	schemes.Disabled:     openDisabled,
+	schemes.DjangoCache:  openDjangoCache,
+	schemes.CeleryCache:  openCeleryCache,
+	schemes.Redis:        redisbackend.Open,
+	schemes.DjangoDB:     dbbackend.Open,
+	schemes.SQLAlchemy:   sqlalchemybackend.Open,
+	schemes.DjangoCelery: djcelerybackend.Open,
 }
 
-// openRedis opens Celery's own redis backend.
-func openRedis(s celeryresults.Settings) (celeryresults.Backend, error) { return redisbackend.Open(s) }
-
-// openDjangoDB opens django-celery-results' tables: django-db with DATABASES, or
-// django-db+postgresql://user:password@host/name and the like.
-func openDjangoDB(s celeryresults.Settings) (celeryresults.Backend, error) { return dbbackend.Open(s) }
-
-// openSQLAlchemy opens Celery's own tables: db+postgresql://user:password@host/name and
-// the like, or database with database_url.
-func openSQLAlchemy(s celeryresults.Settings) (celeryresults.Backend, error) {
-	return sqlalchemybackend.Open(s)
-}
-
-// openDjangoCelery opens the tables of django-celery, which are only read.
-func openDjangoCelery(s celeryresults.Settings) (celeryresults.Backend, error) {
-	return djcelerybackend.Open(s)
-}
-
-func openDjangoCache(s celeryresults.Settings) (celeryresults.Backend, error) {
+func openDjangoCache(s celeryresults.Settings) (*celeryresults.Backend, error) {
 	if strings.Contains(s.CacheBackend, "://") {
 		return openCeleryCache(s)
 	}
@@ -207,12 +188,16 @@ func openDjangoCache(s celeryresults.Settings) (celeryresults.Backend, error) {
 		return nil, err
 	}
 	b, err := cachebackend.New(c, s)
-	return own(b, c.Close, err)
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	b.OnClose(c.Close)
+	return b, nil
 }
 
 // openCeleryCache opens Celery's own cache backend: cache+memcached://a;b/,
 // cache+memory://, or the same without cache+ in CELERY_CACHE_BACKEND.
-func openCeleryCache(s celeryresults.Settings) (celeryresults.Backend, error) {
+func openCeleryCache(s celeryresults.Settings) (*celeryresults.Backend, error) {
 	url := strings.TrimPrefix(s.ResultBackend, "cache+")
 	if !strings.Contains(url, "://") || strings.HasPrefix(url, "cache://") {
 		url = s.CacheBackend
@@ -222,7 +207,11 @@ func openCeleryCache(s celeryresults.Settings) (celeryresults.Backend, error) {
 		return nil, err
 	}
 	b, err := cachebackend.NewCelery(store, s)
-	return own(b, store.Close, err)
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	b.OnClose(store.Close)
+	return b, nil
 }
 
 // The in-process store of cache+memory:// is one for the process, and bounded,
@@ -248,22 +237,4 @@ func openCeleryStore(url string) (cache.Store, error) {
 		return memcached.Open(cache.Settings{Backend: "pylibmc", Location: strings.Split(servers, ";")})
 	}
 	return nil, fmt.Errorf("backends: unknown cache %q; use memcached://host:port/ or memory://", scheme)
-}
-
-// owned is a backend that closes the store that was opened for it.
-type owned struct {
-	*cachebackend.CacheBackend
-	closeStore func() error
-}
-
-func own(b *cachebackend.CacheBackend, closeStore func() error, err error) (celeryresults.Backend, error) {
-	if err != nil {
-		return nil, errors.Join(err, closeStore())
-	}
-	return &owned{b, closeStore}, nil
-}
-
-// Close ends the backend's waits and closes its store.
-func (o *owned) Close() error {
-	return errors.Join(o.CacheBackend.Close(), o.closeStore())
 }

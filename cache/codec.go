@@ -49,6 +49,9 @@ func (c *Cache) Encode(value any) (Item, error) {
 // Decode returns the value of an item as package python describes it. It does
 // not keep the item's bytes.
 func (c *Cache) Decode(item Item) (any, error) {
+	if item.Err != nil {
+		return nil, item.Err
+	}
 	v, err := c.codec.decode(item)
 	if err != nil {
 		return nil, fmt.Errorf("cache: decode: %w", err)
@@ -67,6 +70,9 @@ func (c *Cache) encode(whole string, value any) (Item, error) {
 
 // decode is Decode for the entry under a key.
 func (c *Cache) decode(key string, item Item) (any, error) {
+	if item.Err != nil {
+		return nil, item.Err
+	}
 	v, err := c.codec.decode(item)
 	if err != nil {
 		return nil, fmt.Errorf("cache: decode %s: %w", quoteKey(key), err)

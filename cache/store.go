@@ -59,7 +59,28 @@ type Item struct {
 	// Stored is what the store holds where that is not Value, such as its
 	// compressed form. It is set by Get, for CompareAndSwap. Nil: Value.
 	Stored []byte
+
+	// Err is why the entry that stands can't be read. Get and GetMany of a store set it
+	// instead of failing, so that it hides no other entry and can be replaced; those of a
+	// Cache return it.
+	Err error
 }
+
+// UnavailableError is the error of an operation that may succeed when it is repeated: the
+// server could not be reached, the connection broke, or the server said that it can't answer
+// now.
+type UnavailableError struct {
+	Err error
+
+	// Sent is set when the operation may have happened.
+	Sent bool
+}
+
+// Error returns the text of Err.
+func (e *UnavailableError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *UnavailableError) Unwrap() error { return e.Err }
 
 // Traits says what a store can hold. They never change during its life.
 type Traits struct {
@@ -98,8 +119,9 @@ type Traits struct {
 // was under way may then still take effect.
 //
 // A Store may offer more than this: [Swapper], [ManyGetter], [ManySetter],
-// [ManyDeleter], [ManyAdder], [Counter], [Clearer] and [Expirer] are found by
-// type assertion. Cache falls back to single operations where it can.
+// [ManyDeleter], [ManyAdder], [Counter], [Notifier], [Clearer], [Expirer], [KeyLister] and [Sampler] are found by
+// type assertion. Cache falls back to single operations where it can. Stores that talk
+// to a server wrap errors after which the same call may succeed in *[UnavailableError].
 type Store interface {
 	// Traits describes the store.
 	Traits() Traits

@@ -1,6 +1,7 @@
 package interop_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"testing"
@@ -9,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/celeryresults/celeryresults"
-	"github.com/celeryresults/celeryresults/backends/dbbackend"
 )
 
 // TestChordCounters has Python's workers and Go's count the same chords.
@@ -24,7 +24,7 @@ func TestChordCounters(t *testing.T) {
 				for _, task := range c.tasks {
 					group.Children = append(group.Children, celeryresults.ResultTuple{ID: task})
 				}
-				require.NoError(t, c.counter().StartChordCounter(t.Context(), group))
+				require.NoError(t, p.backend().CeleryChord(c.id).Start(t.Context(), group, len(group.Children)))
 			},
 		}
 		for side, start := range starts {
@@ -57,8 +57,9 @@ func (p *pair) newChord(t *testing.T, name string, size int) *chord {
 	return c
 }
 
-func (c *chord) counter() *dbbackend.DatabaseBackend {
-	return c.backend().(*dbbackend.DatabaseBackend)
+// count counts a part here: one that is not the last one returns nil.
+func (c *chord) count(ctx context.Context) (*celeryresults.ChordParts, error) {
+	return c.backend().CeleryChord(c.id).Report(ctx, celeryresults.ChordPart{TaskID: "a member", State: celeryresults.Success})
 }
 
 // python counts a part there and returns what it sent: the body, or nothing.
@@ -79,27 +80,27 @@ func (c *chord) left(t *testing.T) (counts []any) {
 func (c *chord) endsInGo(t *testing.T) {
 	assert.Equal(t, []any{json.Number("3")}, c.left(t))
 	assert.Equal(t, "[]", c.python(t, 0))
-	count, err := c.counter().CountChordPart(t.Context(), c.id)
+	parts, err := c.count(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, 1, count.Left)
+	assert.Nil(t, parts)
 	assert.Equal(t, []any{json.Number("1")}, c.left(t))
-	count, err = c.counter().CountChordPart(t.Context(), c.id)
+	parts, err = c.count(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, 0, count.Left)
-	assert.Equal(t, c.id, count.Group.ID)
+	require.NotNil(t, parts)
+	assert.Equal(t, c.id, parts.Group.ID)
 	var members []string
-	for _, member := range count.Group.Children {
-		members = append(members, member.ID)
+	for _, member := range parts.Members {
+		members = append(members, member.TaskID)
 	}
 	assert.Equal(t, c.tasks, members)
 	assert.Empty(t, c.left(t))
-	_, err = c.counter().CountChordPart(t.Context(), c.id)
+	_, err = c.count(t.Context())
 	assert.ErrorIs(t, err, celeryresults.ErrUnknownChord)
 }
 
 func (c *chord) endsInPython(t *testing.T) {
 	for range 2 {
-		_, err := c.counter().CountChordPart(t.Context(), c.id)
+		_, err := c.count(t.Context())
 		require.NoError(t, err)
 	}
 	assert.Equal(t, `[["shop.tasks.total",[[0,1,2]]]]`, c.python(t, 2))
@@ -117,11 +118,11 @@ func (c *chord) countsAtOnce(t *testing.T) {
 	go func() {
 		var a answer
 		for range half {
-			count, err := c.counter().CountChordPart(t.Context(), c.id)
+			parts, err := c.count(t.Context())
 			if a.err = err; err != nil {
 				break
 			}
-			if count.Left == 0 {
+			if parts != nil {
 				a.ends++
 			}
 		}

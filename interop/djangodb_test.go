@@ -105,7 +105,7 @@ func (p *project) open(t *testing.T, settings celeryresults.Settings) *pair {
 }
 
 // backend returns the Go side's backend.
-func (p *pair) backend() celeryresults.Backend { return p.app.BackendFor("") }
+func (p *pair) backend() *celeryresults.Backend { return p.app.BackendFor("") }
 
 // meta returns what Go reads of the task.
 func (p *pair) meta(t *testing.T, id string) *celeryresults.TaskMeta {

@@ -151,8 +151,7 @@ func waitsForPython(t *testing.T, p *pair) {
 
 // lists: what Go finds by is what columns have, whoever wrote them.
 func lists(t *testing.T, p *pair) {
-	lister, ok := p.backend().(celeryresults.Lister)
-	require.True(t, ok)
+	lister := p.backend()
 	request, _ := full("list-go")
 	request.Worker = "lister@shop"
 	require.NoError(t, p.app.MarkAsDone(t.Context(), request, 5))

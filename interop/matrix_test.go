@@ -22,9 +22,6 @@ import (
 
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/backends"
-	"github.com/celeryresults/celeryresults/backends/dbbackend"
-	"github.com/celeryresults/celeryresults/backends/redisbackend"
-	"github.com/celeryresults/celeryresults/backends/sqlalchemybackend"
 	"github.com/celeryresults/celeryresults/cache"
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
 	"github.com/celeryresults/celeryresults/internal/testserver"
@@ -581,7 +578,7 @@ func (m *matrix) stateOfWorker(ctx context.Context, id string, state celeryresul
 	}
 	ctx, cancel := context.WithTimeout(ctx, wakeTimeout)
 	defer cancel()
-	meta, err := m.backend().(celeryresults.Awaiter).Await(ctx, id, func(meta *celeryresults.TaskMeta) bool { return meta.State == state })
+	meta, err := m.backend().Await(ctx, id, func(meta *celeryresults.TaskMeta) bool { return meta.State == state })
 	if err != nil {
 		last, _ := m.backend().GetTaskMeta(context.Background(), id)
 		return fmt.Sprintf("%v; it is %+v", err, last)
@@ -702,11 +699,7 @@ func (m *matrix) relationsOfGo(request *celeryresults.Request) string {
 // Groups
 
 func (m *matrix) groups(ctx context.Context) {
-	groups, ok := m.backend().(celeryresults.Grouper)
-	if !ok {
-		m.count("groups", "all", "Go keeps no groups")
-		return
-	}
+	groups := m.backend()
 	for _, group := range []celeryresults.ResultTuple{
 		{ID: "plain", Children: []celeryresults.ResultTuple{{ID: "a"}, {ID: "b"}, {ID: "c"}}},
 		{ID: "with-a-parent", Parent: &celeryresults.ResultTuple{ID: "p"}, Children: []celeryresults.ResultTuple{{ID: "a", Parent: &celeryresults.ResultTuple{ID: "q"}}}},
@@ -795,56 +788,21 @@ func (m *matrix) runInGo(ctx context.Context, got message) string {
 	if err := m.app.MarkAsDone(ctx, request, 2*n); err != nil {
 		return said(err)
 	}
-	var members []*celeryresults.TaskMeta
-	switch b := m.backend().(type) {
-	case *redisbackend.RedisBackend:
-		parts, err := b.AddPart(ctx, redisbackend.ChordPart{
-			GroupID: got.Group, TaskID: got.ID, Index: got.Index, State: celeryresults.Success, Result: celeryresults.NewValue(2 * n),
-		})
-		if err != nil || parts == nil {
-			return said(err)
-		}
-		members = parts.Members
-	case *dbbackend.DatabaseBackend:
-		count, err := b.CountChordPart(ctx, got.Group)
-		if err != nil || count.Left > 0 {
-			return said(err)
-		}
-		if members, err = membersOf(ctx, b, count); err != nil {
-			return said(err)
-		}
-	case interface {
-		CountChordPart(ctx context.Context, groupID string, size int) (celeryresults.ChordCount, error)
-	}:
-		count, err := b.CountChordPart(ctx, got.Group, 0)
+	parts, err := m.backend().CeleryChord(got.Group).Report(ctx, celeryresults.ChordPart{
+		TaskID: got.ID, Index: got.Index, State: celeryresults.Success, Result: celeryresults.NewValue(2 * n),
+	})
+	if err != nil || parts == nil {
 		if errors.Is(err, errors.ErrUnsupported) { // Python's chord_unlock looks whether all are ready
 			return ""
 		}
-		if err != nil || count.Left > 0 {
-			return said(err)
-		}
-		if members, err = membersOf(ctx, m.backend(), count); err != nil {
-			return said(err)
-		}
-	case *sqlalchemybackend.DatabaseBackend: // chord_unlock looks here, too
-		return ""
-	default:
-		return fmt.Sprintf("%T counts no chords", b)
+		return said(err)
 	}
-	results := make([]celeryresults.Value, len(members))
-	for i, member := range members {
+	results := make([]celeryresults.Value, len(parts.Members))
+	for i, member := range parts.Members {
 		results[i] = member.Result
 	}
-	_, err := m.ask("send_body", arguments{"body": got.Chord, "results": results})
+	_, err = m.ask("send_body", arguments{"body": got.Chord, "results": results})
 	return said(err)
-}
-
-func membersOf(ctx context.Context, b celeryresults.Backend, count celeryresults.ChordCount) ([]*celeryresults.TaskMeta, error) {
-	var ids []string
-	for _, member := range count.Group.Children {
-		ids = append(ids, member.ID)
-	}
-	return b.GetMany(ctx, ids)
 }
 
 // Waits
@@ -908,7 +866,7 @@ func (m *matrix) goWaits(ctx context.Context) {
 		woken, waits := make(chan answer, 1), make(chan struct{})
 		go func() {
 			var once sync.Once
-			meta, err := m.backend().(celeryresults.Awaiter).Await(ctx, id, func(meta *celeryresults.TaskMeta) bool {
+			meta, err := m.backend().Await(ctx, id, func(meta *celeryresults.TaskMeta) bool {
 				once.Do(func() { close(waits) }) // it has looked, in vain
 				return meta.State.Ready()
 			})

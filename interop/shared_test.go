@@ -100,8 +100,7 @@ func forgets(t *testing.T, p *pair) {
 // Groups
 
 func sharesGroups(t *testing.T, p *pair) {
-	groups, ok := p.backend().(celeryresults.Grouper)
-	require.True(t, ok)
+	groups := p.backend()
 	for _, group := range []celeryresults.ResultTuple{
 		{ID: "plain", Children: []celeryresults.ResultTuple{{ID: "a"}, {ID: "b"}, {ID: "c"}}},
 		{ID: "with a parent", Parent: &celeryresults.ResultTuple{ID: "p"}, Children: []celeryresults.ResultTuple{{ID: "a", Parent: &celeryresults.ResultTuple{ID: "q"}}}},
@@ -124,7 +123,7 @@ func sharesGroups(t *testing.T, p *pair) {
 
 // savesOver saves each group from the other side, over the same row, and
 // deletes it there.
-func (p *pair) savesOver(t *testing.T, groups celeryresults.Grouper, ours, theirs celeryresults.ResultTuple) {
+func (p *pair) savesOver(t *testing.T, groups *celeryresults.Backend, ours, theirs celeryresults.ResultTuple) {
 	t.Helper()
 	more := celeryresults.ResultTuple{ID: "later"}
 	for _, group := range []celeryresults.ResultTuple{ours, theirs} {
@@ -167,9 +166,8 @@ func expires(t *testing.T, p *pair) {
 }
 
 func cleansUp(t *testing.T, p *pair) {
-	cleaner, ok := p.backend().(celeryresults.Cleaner)
-	require.True(t, ok)
-	groups := p.backend().(celeryresults.Grouper)
+	cleaner := p.backend()
+	groups := p.backend()
 	store := func(id string) {
 		require.NoError(t, p.app.MarkAsDone(t.Context(), &celeryresults.Request{ID: id + "-go"}, 5))
 		p.do(t, "store", arguments{"id": id + "-python", "state": "SUCCESS", "value": "5"})

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/celeryresults/celeryresults"
@@ -24,16 +25,17 @@ func BenchmarkObserved(b *testing.B) {
 		"Prometheus": {prometheus.New()},
 	} {
 		b.Run(name, func(b *testing.B) {
-			app, err := backends.Open(celeryresults.Settings{
-				ResultBackend: "django-cache", Caches: map[string]cache.Settings{"default": {Location: []string{b.Name()}}},
-			})
-			require.NoError(b, err)
-			defer app.Close()
-			bare, err := app.Backend("")
-			require.NoError(b, err)
-			observed := observe.Backend("main", bare, observers...)
+			open := func() *celeryresults.Backend {
+				app, err := backends.Open(celeryresults.Settings{
+					ResultBackend: "django-cache", Caches: map[string]cache.Settings{"default": {Location: []string{b.Name()}}},
+				})
+				require.NoError(b, err)
+				b.Cleanup(func() { assert.NoError(b, app.Close()) })
+				return app.BackendFor("")
+			}
+			bare, observed := open(), observe.Backend("main", open(), observers...)
 			ctx := context.Background()
-			run := func(b celeryresults.Backend) time.Duration {
+			run := func(b *celeryresults.Backend) time.Duration {
 				started := time.Now()
 				for range 1000 {
 					_ = b.StoreResult(ctx, success("one", 1), celeryresults.Override)

@@ -12,17 +12,17 @@ package observe
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/celeryresults/celeryresults"
-	"github.com/celeryresults/celeryresults/internal/trace"
 )
 
 // Operation is what a backend was asked for.
 type Operation string
 
-// The operations: the methods of celeryresults.Backend, those of celeryresults.StatusGetter and waiting. Lists, groups, chords and
-// what else only some stores can do is not observed.
+// The operations are those of celeryresults.Operation. Lists, groups, chords and cleaning up are not
+// observed.
 const (
 	Store       Operation = "store"
 	Get         Operation = "get"
@@ -34,7 +34,7 @@ const (
 
 // Event is one operation. What is only known at its end is zero at its beginning.
 type Event struct {
-	Backend   string // the backend's name, as celeryresults.App.Wrap gives it
+	Backend   string // the backend's name, as celeryresults.App.AddHook gives it
 	Operation Operation
 	TaskIDs   []string // as asked for; never changed
 	Task      string   // name of the task, where it is known: of stores, and of reads of one task
@@ -49,8 +49,7 @@ type Event struct {
 	// Outcome is what became of the result of a Store.
 	Outcome celeryresults.Outcome
 
-	// Retries is how often the operation was tried again. Where operations of several callers
-	// are sent together, it counts for one of them.
+	// Retries is how often a Store was tried again.
 	Retries int
 
 	// Sent is the size of the record as it was encoded to be stored, and Received that of
@@ -58,12 +57,13 @@ type Event struct {
 	Sent, Received int64
 
 	// Unknown are the records that were asked for and not there, those among them that the
-	// store knows to have had are Expired, and Undecodable are records and results that can't be
-	// read. To know that, ready results are decoded once more.
+	// store knows to have had are Expired, and Undecodable are records that can't be read and,
+	// where an observer is Decoding, results.
 	Unknown, Expired, Undecodable int
 
 	// Late is how long after the task became ready, by the clock of whoever ran it, a
-	// Wait for it ended. It is negative for clocks that differ, and only there if Waited is.
+	// Wait for it ended; of several tasks, after the last one. It is negative for clocks that
+	// differ, and only there if Waited is.
 	Late   time.Duration
 	Waited bool // a task became ready during the Wait
 
@@ -129,77 +129,111 @@ func (f Func) Begin(ctx context.Context, _ Event) context.Context { return ctx }
 // End implements Observer.
 func (f Func) End(ctx context.Context, e Event) { f(ctx, e) }
 
-// App returns an App whose backends are observed, in the place of app; see
-// celeryresults.App.Wrap.
+// Decoding returns an Observer like o, for which results that are ready are decoded once more
+// when they are read, so that Event.Undecodable counts those that can't be. That takes as long
+// as decoding does.
+func Decoding(o Observer) Observer { return decoding{o} }
+
+type decoding struct{ Observer }
+
+// App lets the backends of an App be observed, and returns it. Call it before they are used.
 func App(app *celeryresults.App, observers ...Observer) *celeryresults.App {
-	return app.Wrap(func(name string, b celeryresults.Backend) celeryresults.Backend {
-		return Backend(name, b, observers...)
+	if len(observers) > 0 {
+		app.AddHook(func(name string) celeryresults.Hook { return Hook(name, observers...) })
+	}
+	return app
+}
+
+// Backend lets a backend be observed under a name, and returns it. Call it before that is used.
+func Backend(name string, b *celeryresults.Backend, observers ...Observer) *celeryresults.Backend {
+	if len(observers) > 0 {
+		b.AddHook(Hook(name, observers...))
+	}
+	return b
+}
+
+// Hook returns a hook that tells observers what the backend of that name does: the first one
+// first when an operation begins, and last when it has ended.
+func Hook(backend string, observers ...Observer) celeryresults.Hook {
+	decodes := slices.ContainsFunc(observers, func(o Observer) bool {
+		_, ok := o.(decoding)
+		return ok
 	})
+	return func(ctx context.Context, o *celeryresults.Operation) (context.Context, func()) {
+		e := Event{Backend: backend, Operation: Operation(o.Name), TaskIDs: o.TaskIDs, Began: time.Now()}
+		if o.Meta != nil {
+			e.Task, e.State = o.Meta.Name, o.Meta.State
+		}
+		asked, contexts := ctx, make([]context.Context, len(observers))
+		for i, observer := range observers {
+			ctx = observer.Begin(ctx, e)
+			contexts[i] = ctx
+		}
+		return ctx, func() {
+			e.end(asked, o, decodes)
+			for i, observer := range slices.Backward(observers) {
+				observer.End(contexts[i], e)
+			}
+		}
+	}
 }
 
-// Backend returns a backend that is observed, in the place of b. What else b can do is found by
-// celeryresults.BackendAs. Without observers it returns b.
-func Backend(name string, b celeryresults.Backend, observers ...Observer) celeryresults.Backend {
-	if len(observers) == 0 {
-		return b
+// end sets what is known at the end of an operation, whose caller gave ctx.
+func (e *Event) end(ctx context.Context, o *celeryresults.Operation, decodes bool) {
+	e.Duration, e.Err, e.Ended = time.Since(e.Began), o.Err, endingOf(ctx, o.Err)
+	e.Outcome, e.Retries, e.Sent = o.Outcome, o.Retries, int64(o.Size)
+	e.Undecodable = countUnreadable(o.Err)
+	for _, meta := range o.Metas {
+		if meta != nil {
+			e.read(meta, decodes)
+		}
 	}
-	o := &backend{b, name, observers}
-	waiter, waits := b.(celeryresults.Waiter)
-	if !waits {
-		return o
+	for _, s := range o.Statuses {
+		e.missed(s.Unknown, s.Expired)
 	}
-	w := &waitingBackend{o, waiter}
-	awaiter, one := b.(celeryresults.Awaiter)
-	many, several := b.(celeryresults.ManyAwaiter)
-	if !one || !several {
-		return w
+	if len(e.TaskIDs) == 1 && len(o.Metas) == 1 && o.Metas[0] != nil {
+		e.Task, e.State = o.Metas[0].Name, o.Metas[0].State
 	}
-	a := &awaitingBackend{w, awaiter, many}
-	if statuses, ok := b.(celeryresults.StatusGetter); ok {
-		return &statusBackend{a, statuses}
+	if e.Operation == Wait && o.Err == nil {
+		e.waited(o.Metas)
 	}
-	return a
 }
 
-// backend is a Backend that is observed.
-type backend struct {
-	celeryresults.Backend
-	name      string
-	observers []Observer
-}
-
-// Unwrap returns the backend that is observed; see celeryresults.BackendAs.
-func (b *backend) Unwrap() celeryresults.Backend { return b.Backend }
-
-// operation is one that is under way.
-type operation struct {
-	b        *backend
-	ctx      context.Context   // the caller's
-	contexts []context.Context // of the observers
-	counts   trace.Counts
-	Event
-}
-
-// begin tells the observers, and returns the context of the operation.
-func (b *backend) begin(ctx context.Context, e Event) (context.Context, *operation) {
-	e.Backend, e.Began = b.name, time.Now()
-	o := &operation{b: b, ctx: ctx, Event: e, contexts: make([]context.Context, len(b.observers))}
-	for i, observer := range b.observers {
-		ctx = observer.Begin(ctx, e)
-		o.contexts[i] = ctx
+func (e *Event) missed(unknown, expired bool) {
+	if unknown {
+		e.Unknown++
 	}
-	return trace.With(ctx, &o.counts), o
+	if expired {
+		e.Expired++
+	}
 }
 
-// end tells the observers, the last one first.
-func (o *operation) end(err error) {
-	o.Duration, o.Err, o.Ended = time.Since(o.Began), err, endingOf(o.ctx, err)
-	o.Retries, o.Sent = int(o.counts.Retries.Load()), o.counts.Sent.Load()
-	if unreadable := countUnreadable(err); unreadable > 0 {
-		o.Undecodable += unreadable
+// read counts what a record that was read says.
+func (e *Event) read(meta *celeryresults.TaskMeta, decodes bool) {
+	e.missed(meta.Unknown, meta.Expired)
+	for _, v := range [...]celeryresults.Value{meta.Result, meta.Args, meta.Kwargs, meta.Meta} {
+		e.Received += int64(len(v.Stored().Data))
 	}
-	for i := len(o.contexts) - 1; i >= 0; i-- {
-		o.b.observers[i].End(o.contexts[i], o.Event)
+	for _, extra := range meta.Extra {
+		e.Received += int64(len(extra.Value.Stored().Data))
+	}
+	if decodes && meta.State.Ready() {
+		if _, err := meta.Result.Any(); err != nil {
+			e.Undecodable++
+		}
+	}
+}
+
+// waited notes how late a wait ended that began before its tasks were ready.
+func (e *Event) waited(metas []*celeryresults.TaskMeta) {
+	var last time.Time
+	for _, meta := range metas {
+		if meta.State.Ready() && meta.DateDone.After(last) {
+			last = meta.DateDone
+		}
+	}
+	if !last.Before(e.Began.Truncate(time.Microsecond)) { // results have microseconds
+		e.Late, e.Waited = e.Began.Add(e.Duration).Sub(last), true
 	}
 }
 
@@ -219,150 +253,4 @@ func countUnreadable(err error) int {
 		return 1
 	}
 	return 0
-}
-
-// read counts what a record that was read says.
-func (o *operation) read(meta *celeryresults.TaskMeta) {
-	if meta == nil {
-		return
-	}
-	if meta.Unknown {
-		o.Unknown++
-	}
-	if meta.Expired {
-		o.Expired++
-	}
-	for _, v := range []celeryresults.Value{meta.Result, meta.Args, meta.Kwargs, meta.Meta} {
-		o.Received += int64(len(v.Stored().Data))
-	}
-	for _, e := range meta.Extra {
-		o.Received += int64(len(e.Value.Stored().Data))
-	}
-	if meta.State.Ready() {
-		if _, err := meta.Result.Any(); err != nil {
-			o.Undecodable++
-		}
-	}
-}
-
-// readOne notes the one record that was asked for.
-func (o *operation) readOne(meta *celeryresults.TaskMeta) {
-	if meta != nil {
-		o.Task, o.State = meta.Name, meta.State
-		o.read(meta)
-	}
-}
-
-// StoreResult implements celeryresults.Backend.
-func (b *backend) StoreResult(ctx context.Context, meta *celeryresults.TaskMeta, options ...celeryresults.StoreOption) error {
-	var e Event
-	if meta != nil {
-		e = Event{TaskIDs: []string{meta.TaskID}, Task: meta.Name, State: meta.State}
-	}
-	e.Operation = Store
-	ctx, o := b.begin(ctx, e)
-	err := b.Backend.StoreResult(ctx, meta, options...)
-	o.Outcome = celeryresults.OutcomeOf(err)
-	o.end(err)
-	return err
-}
-
-// GetTaskMeta implements celeryresults.Backend.
-func (b *backend) GetTaskMeta(ctx context.Context, taskID string) (*celeryresults.TaskMeta, error) {
-	ctx, o := b.begin(ctx, Event{Operation: Get, TaskIDs: []string{taskID}})
-	meta, err := b.Backend.GetTaskMeta(ctx, taskID)
-	o.readOne(meta)
-	o.end(err)
-	return meta, err
-}
-
-// GetMany implements celeryresults.Backend.
-func (b *backend) GetMany(ctx context.Context, taskIDs []string) ([]*celeryresults.TaskMeta, error) {
-	ctx, o := b.begin(ctx, Event{Operation: GetMany, TaskIDs: taskIDs})
-	metas, err := b.Backend.GetMany(ctx, taskIDs)
-	for _, meta := range metas {
-		o.read(meta)
-	}
-	o.end(err)
-	return metas, err
-}
-
-// Forget implements celeryresults.Backend.
-func (b *backend) Forget(ctx context.Context, taskIDs ...string) error {
-	ctx, o := b.begin(ctx, Event{Operation: Forget, TaskIDs: taskIDs})
-	err := b.Backend.Forget(ctx, taskIDs...)
-	o.end(err)
-	return err
-}
-
-// waitingBackend is one of a backend that is a celeryresults.Waiter.
-type waitingBackend struct {
-	*backend
-	waiter celeryresults.Waiter
-}
-
-// became notes how late a wait ended that began before its task was ready.
-func (o *operation) became(meta *celeryresults.TaskMeta) {
-	if meta != nil && meta.State.Ready() && !meta.DateDone.Before(o.Began.Truncate(time.Microsecond)) { // results have microseconds
-		o.Late, o.Waited = max(o.Late, time.Since(meta.DateDone)), true
-	}
-}
-
-// WaitFor implements celeryresults.Waiter.
-func (b *waitingBackend) WaitFor(ctx context.Context, taskID string) (*celeryresults.TaskMeta, error) {
-	ctx, o := b.begin(ctx, Event{Operation: Wait, TaskIDs: []string{taskID}})
-	meta, err := b.waiter.WaitFor(ctx, taskID)
-	o.became(meta)
-	o.readOne(meta)
-	o.end(err)
-	return meta, err
-}
-
-// awaitingBackend is one of a backend that can do all that waiting knows.
-type awaitingBackend struct {
-	*waitingBackend
-	one  celeryresults.Awaiter
-	many celeryresults.ManyAwaiter
-}
-
-// Await implements celeryresults.Awaiter.
-func (b *awaitingBackend) Await(ctx context.Context, taskID string, until func(*celeryresults.TaskMeta) bool) (*celeryresults.TaskMeta, error) {
-	ctx, o := b.begin(ctx, Event{Operation: Wait, TaskIDs: []string{taskID}})
-	meta, err := b.one.Await(ctx, taskID, until)
-	o.became(meta)
-	o.readOne(meta)
-	o.end(err)
-	return meta, err
-}
-
-// AwaitMany implements celeryresults.ManyAwaiter. How late it is counts for the task that
-// was noticed last after it was ready.
-func (b *awaitingBackend) AwaitMany(ctx context.Context, taskIDs []string, until func(*celeryresults.TaskMeta) bool) error {
-	ctx, o := b.begin(ctx, Event{Operation: Wait, TaskIDs: taskIDs})
-	counted := &manyWait{operation: o, until: until}
-	err := b.many.AwaitMany(ctx, taskIDs, counted.see)
-	counted.end(err)
-	return err
-}
-
-// statusBackend is one of a backend that tells states without results, too.
-type statusBackend struct {
-	*awaitingBackend
-	statuses celeryresults.StatusGetter
-}
-
-// GetStatuses implements celeryresults.StatusGetter.
-func (b *statusBackend) GetStatuses(ctx context.Context, taskIDs []string) ([]celeryresults.Status, error) {
-	ctx, o := b.begin(ctx, Event{Operation: GetStatuses, TaskIDs: taskIDs})
-	statuses, err := b.statuses.GetStatuses(ctx, taskIDs)
-	for _, s := range statuses {
-		if s.Unknown {
-			o.Unknown++
-		}
-		if s.Expired {
-			o.Expired++
-		}
-	}
-	o.end(err)
-	return statuses, err
 }

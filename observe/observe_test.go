@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/celeryresults/celeryresults"
-	"github.com/celeryresults/celeryresults/backends/backendtest"
 	"github.com/celeryresults/celeryresults/backends/redisbackend"
+	"github.com/celeryresults/celeryresults/driver/drivertest"
 	"github.com/celeryresults/celeryresults/observe"
 )
 
@@ -57,14 +57,19 @@ func (r *record) last(t *testing.T) observe.Event {
 	return e
 }
 
-func openRedis(t *testing.T, s celeryresults.Settings) (*miniredis.Miniredis, *redisbackend.RedisBackend) {
+func openRedis(t *testing.T, s celeryresults.Settings) (*miniredis.Miniredis, *celeryresults.Backend) {
 	t.Helper()
 	server := miniredis.RunT(t)
+	return server, openOn(t, server, s)
+}
+
+func openOn(t *testing.T, server *miniredis.Miniredis, s celeryresults.Settings) *celeryresults.Backend {
+	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: server.Addr(), MaxRetries: -1, ContextTimeoutEnabled: true})
 	b, err := redisbackend.New(client, s, redisbackend.Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, errors.Join(b.Close(), client.Close())) })
-	return server, b
+	return b
 }
 
 func success(id string, value any) *celeryresults.TaskMeta {
@@ -75,8 +80,8 @@ func success(id string, value any) *celeryresults.TaskMeta {
 }
 
 func TestAnObservedBackendKeepsTheRules(t *testing.T) {
-	backendtest.Run(t, backendtest.Harness{
-		Open: func(t *testing.T, s celeryresults.Settings) celeryresults.Backend {
+	drivertest.Run(t, drivertest.Harness{
+		Open: func(t *testing.T, s celeryresults.Settings) *celeryresults.Backend {
 			server := miniredis.RunT(t)
 			client := redis.NewClient(&redis.Options{Addr: server.Addr(), ContextTimeoutEnabled: true})
 			b, err := redisbackend.New(client, s, redisbackend.Options{})
@@ -102,9 +107,9 @@ func TestAnObservedBackendKeepsTheRules(t *testing.T) {
 }
 
 func TestEvents(t *testing.T) {
-	server, inner := openRedis(t, celeryresults.Settings{ResultExtended: true})
+	server, b := openRedis(t, celeryresults.Settings{ResultExtended: true})
 	r := new(record)
-	b := observe.Backend("main", inner, r)
+	observe.Backend("main", b, r)
 	ctx := t.Context()
 
 	require.NoError(t, b.StoreResult(ctx, success("one", "text")))
@@ -139,7 +144,12 @@ func TestEvents(t *testing.T) {
 	assert.Equal(t, observe.GetMany, e.Operation)
 	assert.Equal(t, observe.Unreadable, e.Ended)
 	assert.Equal(t, 1, e.Unknown)
-	assert.Equal(t, 2, e.Undecodable)
+	assert.Equal(t, 1, e.Undecodable, "records")
+
+	decoding := new(record)
+	_, err = observe.Backend("main", openOn(t, server, celeryresults.Settings{}), observe.Decoding(decoding)).GetMany(ctx, []string{"one", "broken", "odd"})
+	require.Error(t, err)
+	assert.Equal(t, 2, decoding.last(t).Undecodable, "records and results")
 
 	progress, err := celeryresults.NewResultSet(celeryresults.NewAsyncResult("one", b), celeryresults.NewAsyncResult("nobody", b)).Progress(ctx)
 	require.NoError(t, err)
@@ -153,9 +163,9 @@ func TestEvents(t *testing.T) {
 }
 
 func TestExpiredResultsAreCounted(t *testing.T) {
-	server, inner := openRedis(t, celeryresults.Settings{ResultExpires: time.Minute, ResultTombstones: time.Hour})
+	server, b := openRedis(t, celeryresults.Settings{ResultExpires: time.Minute, ResultTombstones: time.Hour})
 	r := new(record)
-	b := observe.Backend("main", inner, r)
+	observe.Backend("main", b, r)
 	require.NoError(t, b.StoreResult(t.Context(), success("one", 1)))
 	server.FastForward(2 * time.Minute)
 	_, err := b.GetTaskMeta(t.Context(), "one")
@@ -166,9 +176,9 @@ func TestExpiredResultsAreCounted(t *testing.T) {
 }
 
 func TestRetriesAreCounted(t *testing.T) {
-	server, inner := openRedis(t, celeryresults.Settings{})
+	server, b := openRedis(t, celeryresults.Settings{})
 	r := new(record)
-	b := observe.Backend("main", inner, r)
+	observe.Backend("main", b, r)
 	require.NoError(t, b.StoreResult(t.Context(), success("one", 1)))
 	server.SetError("LOADING the dataset")
 	time.AfterFunc(100*time.Millisecond, func() { server.SetError("") })
@@ -177,9 +187,10 @@ func TestRetriesAreCounted(t *testing.T) {
 }
 
 func TestWaitsTellHowLateTheyAre(t *testing.T) {
-	_, inner := openRedis(t, celeryresults.Settings{})
+	server, b := openRedis(t, celeryresults.Settings{})
+	worker := openOn(t, server, celeryresults.Settings{})
 	r := new(record)
-	b := observe.Backend("main", inner, r)
+	observe.Backend("main", b, r)
 	wait := func(ids ...string) observe.Event {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -187,7 +198,7 @@ func TestWaitsTellHowLateTheyAre(t *testing.T) {
 		r.waits = func() {
 			storing.Go(func() {
 				for _, id := range ids {
-					assert.NoError(t, inner.StoreResult(ctx, success(id, id)))
+					assert.NoError(t, worker.StoreResult(ctx, success(id, id)))
 				}
 			})
 		}
@@ -221,28 +232,25 @@ func TestWaitsTellHowLateTheyAre(t *testing.T) {
 	assert.False(t, r.last(t).Waited, "it was ready before")
 }
 
-func TestWhatABackendCanDoIsFound(t *testing.T) {
-	_, inner := openRedis(t, celeryresults.Settings{})
-	b := observe.Backend("main", inner, new(record))
-	_, groups := celeryresults.BackendAs[celeryresults.Grouper](b)
-	_, chords := celeryresults.BackendAs[celeryresults.Chorder](b)
-	_, lists := celeryresults.BackendAs[celeryresults.Lister](b)
-	assert.True(t, groups)
-	assert.True(t, chords)
-	assert.False(t, lists)
-	assert.Same(t, inner, observe.Backend("main", inner), "without observers")
+func TestABackendIsObservedInItsPlace(t *testing.T) {
+	_, b := openRedis(t, celeryresults.Settings{})
+	assert.Same(t, b, observe.Backend("main", b), "without observers")
+	r := new(record)
+	assert.Same(t, b, observe.Backend("main", b, r))
+	require.NoError(t, b.Forget(t.Context(), "nobody"))
+	assert.Equal(t, observe.Forget, r.last(t).Operation)
 }
 
 func TestAnAppIsObserved(t *testing.T) {
 	_, first := openRedis(t, celeryresults.Settings{})
 	_, second := openRedis(t, celeryresults.Settings{})
-	app, err := celeryresults.NewApp(celeryresults.Settings{}, first, map[string]celeryresults.Backend{"second": second, "again": first})
+	app, err := celeryresults.NewApp(celeryresults.Settings{}, first, map[string]*celeryresults.Backend{"second": second, "again": first})
 	require.NoError(t, err)
 	require.NoError(t, app.Bind("billing.*", second))
 	_, third := openRedis(t, celeryresults.Settings{})
 	require.NoError(t, app.Bind("mail.*", third))
 	r := new(record)
-	app = observe.App(app, r)
+	assert.Same(t, app, observe.App(app, r))
 	for task, backend := range map[string]string{"shop.add": "default", "billing.charge": "second", "mail.send": "mail.*"} {
 		req := &celeryresults.Request{ID: task, Task: task}
 		require.NoError(t, app.MarkAsDone(t.Context(), req, 1))
@@ -260,10 +268,10 @@ func TestAnAppIsObserved(t *testing.T) {
 }
 
 func TestLog(t *testing.T) {
-	server, inner := openRedis(t, celeryresults.Settings{ResultBackendMaxRetries: -1})
+	server, b := openRedis(t, celeryresults.Settings{ResultBackendMaxRetries: -1})
 	var out bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	b := observe.Backend("main", inner, observe.Log(log))
+	observe.Backend("main", b, observe.Log(log))
 	line := func(want ...string) {
 		t.Helper()
 		for _, text := range want {

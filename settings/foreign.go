@@ -6,6 +6,7 @@ import (
 
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/cache"
+	"github.com/celeryresults/celeryresults/internal/schemes"
 )
 
 // dropForeign takes out the caches and databases that need engines of other
@@ -26,7 +27,7 @@ func dropForeign(s *celeryresults.Settings) {
 func usedCaches(s *celeryresults.Settings) map[string]bool {
 	used := make(map[string]bool)
 	for _, b := range allBackends(s) {
-		if b.Backend == "django-cache" {
+		if kind, _ := schemes.Of(b.Backend); kind == schemes.DjangoCache {
 			used[alias(b.CacheBackend)] = true
 		}
 	}
@@ -37,7 +38,7 @@ func usedCaches(s *celeryresults.Settings) map[string]bool {
 func usedDatabases(s *celeryresults.Settings) map[string]bool {
 	used := make(map[string]bool)
 	for _, b := range allBackends(s) {
-		if b.Backend == "django-db" || b.Backend == "django-celery" {
+		if kind, _ := schemes.Of(b.Backend); kind == schemes.DjangoDB || kind == schemes.DjangoCelery {
 			used[cmp.Or(b.DjangoDB.Database, s.DjangoDB.Database, celeryresults.DefaultDatabase)] = true
 			used[cmp.Or(b.DjangoDB.ReadDatabase, s.DjangoDB.ReadDatabase)] = true
 		}

@@ -2,7 +2,6 @@ package web
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -105,11 +104,11 @@ func (h *Handler) list(r *http.Request) (*celeryresults.Page, *celeryresults.Sur
 	}
 	ctx, cancel := withPatience(r)
 	defer cancel()
-	if lister, ok := celeryresults.BackendAs[celeryresults.Lister](b); ok {
-		page, err := lister.List(ctx, q)
+	page, err := b.List(ctx, q)
+	if !errors.Is(err, errors.ErrUnsupported) {
 		return page, nil, err
 	}
-	survey, err := celeryresults.SurveyResults(ctx, b, q, 0)
+	survey, err := b.Survey(ctx, q, 0)
 	if errors.Is(err, errors.ErrUnsupported) {
 		return nil, nil, refuse(http.StatusNotImplemented, "this store does not show what lies in it; databases, redis and most caches do")
 	}
@@ -244,13 +243,9 @@ func (h *Handler) group(r *http.Request) (*groupState, error) {
 	if err != nil {
 		return nil, err
 	}
-	groups, ok := celeryresults.BackendAs[celeryresults.Grouper](b)
-	if !ok {
-		return nil, fmt.Errorf("groups: %w", errors.ErrUnsupported)
-	}
 	ctx, cancel := withPatience(r)
 	defer cancel()
-	tuple, err := groups.RestoreGroup(ctx, r.PathValue("id"))
+	tuple, err := b.RestoreGroup(ctx, r.PathValue("id"))
 	if _, bad := errors.AsType[*celeryresults.UnreadableError](err); bad {
 		return nil, refuse(http.StatusUnprocessableEntity, "this group can't be read")
 	}

@@ -95,11 +95,7 @@ func (h *Handler) members(r *http.Request) (tuples []celeryresults.ResultTuple, 
 	if err != nil {
 		return nil, nil, err
 	}
-	groups, ok := celeryresults.BackendAs[celeryresults.Grouper](b)
-	if !ok {
-		return nil, nil, fmt.Errorf("groups: %w", errors.ErrUnsupported)
-	}
-	group, err := groups.RestoreGroup(ctx, r.PathValue("id"))
+	group, err := b.RestoreGroup(ctx, r.PathValue("id"))
 	if _, bad := errors.AsType[*celeryresults.UnreadableError](err); bad || errors.Is(err, celeryresults.ErrUnknownGroup) {
 		if h.options.UnknownIs404 {
 			return nil, nil, refuse(http.StatusNotFound, "nobody knows this group")
@@ -114,7 +110,7 @@ func (h *Handler) members(r *http.Request) (tuples []celeryresults.ResultTuple, 
 }
 
 // metasOf returns the records of all tasks in groups; those that can't be read are nil.
-func metasOf(ctx context.Context, b celeryresults.Backend, tuples []celeryresults.ResultTuple) (map[string]*celeryresults.TaskMeta, error) {
+func metasOf(ctx context.Context, b *celeryresults.Backend, tuples []celeryresults.ResultTuple) (map[string]*celeryresults.TaskMeta, error) {
 	var ids []string
 	var collect func([]celeryresults.ResultTuple)
 	collect = func(list []celeryresults.ResultTuple) {

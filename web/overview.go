@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -31,17 +32,16 @@ func (h *Handler) stats(r *http.Request) (*celeryresults.Stats, string, error) {
 		if err != nil {
 			return nil, "", err
 		}
-		counter, ok := celeryresults.BackendAs[celeryresults.Statistician](b)
-		if !ok {
-			return nil, "", refuse(http.StatusNotImplemented, "this store does not count its results; a database (django-db) does")
-		}
 		ctx, cancel := withPatience(r)
 		defer cancel()
 		stats, err := h.counts.get(ctx, countsKey{r.URL.Query().Get("backend"), name}, func(ctx context.Context) (*celeryresults.Stats, error) {
 			width := span.Long / time.Duration(span.Buckets)
 			until := time.Now().UTC().Truncate(width).Add(width)
-			return counter.Stats(ctx, celeryresults.StatsQuery{From: until.Add(-span.Long), Until: until, Buckets: span.Buckets})
+			return b.Stats(ctx, celeryresults.StatsQuery{From: until.Add(-span.Long), Until: until, Buckets: span.Buckets})
 		})
+		if errors.Is(err, errors.ErrUnsupported) {
+			err = refuse(http.StatusNotImplemented, "this store does not count its results; a database (django-db) does")
+		}
 		return stats, name, err
 	}
 	return nil, "", refuse(http.StatusBadRequest, "span is 1h, 24h, 7d or 30d")

@@ -308,7 +308,7 @@ func writeJSON(w http.ResponseWriter, status int, value any) {
 }
 
 // backend returns the backend that a request asks.
-func (h *Handler) backend(r *http.Request) (celeryresults.Backend, error) {
+func (h *Handler) backend(r *http.Request) (*celeryresults.Backend, error) {
 	return h.options.App.Backend(r.URL.Query().Get("backend"))
 }
 

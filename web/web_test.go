@@ -99,8 +99,7 @@ func TestTheURLsOfDjango(t *testing.T) {
 	s := inMemory(t, web.Options{Authorize: web.Anybody, ShowTracebacks: true})
 	require.NoError(t, s.app.MarkAsDone(t.Context(), request("ok"), map[string]any{"when": time.Date(2026, 11, 26, 8, 0, 0, 123456000, time.UTC), "for": 90 * time.Second}))
 	require.NoError(t, s.app.MarkAsFailure(t.Context(), request("bad"), &celeryresults.TaskError{Type: "ValueError", Module: "builtins", Args: []any{"no"}, Traceback: "here"}))
-	groups, _ := celeryresults.BackendAs[celeryresults.Grouper](s.app.BackendFor(""))
-	require.NoError(t, groups.SaveGroup(t.Context(), celeryresults.ResultTuple{ID: "g", Children: []celeryresults.ResultTuple{{ID: "ok"}, {ID: "bad"}, {ID: "nobody"}}}))
+	require.NoError(t, s.app.BackendFor("").SaveGroup(t.Context(), celeryresults.ResultTuple{ID: "g", Children: []celeryresults.ResultTuple{{ID: "ok"}, {ID: "bad"}, {ID: "nobody"}}}))
 	for path, want := range map[string]string{
 		"/task/done/ok/":       `{"task": {"id": "ok", "executed": true}}`,
 		"/bad/done/":           `{"task": {"id": "bad", "executed": false}}`,
@@ -340,8 +339,7 @@ func TestEventsOfATask(t *testing.T) {
 
 func TestEventsOfAGroup(t *testing.T) {
 	s := inMemory(t, anybody)
-	groups, _ := celeryresults.BackendAs[celeryresults.Grouper](s.app.BackendFor(""))
-	require.NoError(t, groups.SaveGroup(t.Context(), celeryresults.ResultTuple{ID: "g", Children: []celeryresults.ResultTuple{{ID: "m-0"}, {ID: "m-1"}}}))
+	require.NoError(t, s.app.BackendFor("").SaveGroup(t.Context(), celeryresults.ResultTuple{ID: "g", Children: []celeryresults.ResultTuple{{ID: "m-0"}, {ID: "m-1"}}}))
 	n := 0
 	names, data, _ := events(t, s, "/api/groups/g/events", "", func(string) {
 		if n < 2 {
@@ -473,8 +471,7 @@ func TestTheDescriptionIsTrue(t *testing.T) {
 	}
 	require.NoError(t, json.Unmarshal([]byte(body), &description))
 	require.NoError(t, s.app.MarkAsDone(t.Context(), request("a"), 1))
-	groups, _ := celeryresults.BackendAs[celeryresults.Grouper](s.app.BackendFor(""))
-	require.NoError(t, groups.SaveGroup(t.Context(), celeryresults.ResultTuple{ID: "a", Children: []celeryresults.ResultTuple{{ID: "a"}}}))
+	require.NoError(t, s.app.BackendFor("").SaveGroup(t.Context(), celeryresults.ResultTuple{ID: "a", Children: []celeryresults.ResultTuple{{ID: "a"}}}))
 	tried := 0
 	for path, methods := range description.Paths {
 		for method, operation := range methods {

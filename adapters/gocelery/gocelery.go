@@ -28,13 +28,13 @@ var ErrNotReady = errors.New("gocelery: the result is not available yet")
 // Backend is a gocelery.CeleryBackend over a backend of celeryresults. Make one with New.
 // It is safe for concurrent use.
 type Backend struct {
-	backend celeryresults.Backend
+	backend *celeryresults.Backend
 }
 
 var _ gocelery.CeleryBackend = (*Backend)(nil)
 
 // New returns a backend, which the caller closes.
-func New(backend celeryresults.Backend) *Backend { return &Backend{backend} }
+func New(backend *celeryresults.Backend) *Backend { return &Backend{backend} }
 
 // SetResult stores what a task returned. No message stands for a task that returns
 // nothing. A result that stands already is no error: of a task that is delivered twice,

@@ -26,28 +26,20 @@ const patience = 30 * time.Second
 // types.
 const typesName = "machinery_types"
 
-// Backend is machinery's Backend over one of celeryresults that keeps groups. Make one
-// with New. It is safe for concurrent use.
+// Backend is machinery's Backend over one of celeryresults. Make one with New. It is safe for
+// concurrent use.
 //
 // The result of a task that returns one value is that value, of one that returns
 // several a list of them, and of one that returns none None. A result that stands
 // already is no error: of a task that is delivered twice, the first counts.
 type Backend struct {
-	backend celeryresults.Backend
-	groups  celeryresults.Grouper
+	backend *celeryresults.Backend
 }
 
 var _ iface.Backend = (*Backend)(nil)
 
-// New returns a backend, which the caller closes. One that keeps no groups is
-// errors.ErrUnsupported.
-func New(backend celeryresults.Backend) (*Backend, error) {
-	groups, ok := celeryresults.BackendAs[celeryresults.Grouper](backend)
-	if !ok {
-		return nil, fmt.Errorf("machinery: %T keeps no groups: %w", backend, errors.ErrUnsupported)
-	}
-	return &Backend{backend, groups}, nil
-}
+// New returns a Backend over one that the caller closes.
+func New(backend *celeryresults.Backend) *Backend { return &Backend{backend} }
 
 func withPatience() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), patience)
@@ -61,7 +53,7 @@ func (b *Backend) InitGroup(groupUUID string, taskUUIDs []string) error {
 	for _, id := range taskUUIDs {
 		group.Children = append(group.Children, celeryresults.ResultTuple{ID: id})
 	}
-	return wrap("init group", b.groups.SaveGroup(ctx, group))
+	return wrap("init group", b.backend.SaveGroup(ctx, group))
 }
 
 func wrap(what string, err error) error {
@@ -73,7 +65,7 @@ func wrap(what string, err error) error {
 
 // members returns the results of a group's tasks.
 func (b *Backend) members(ctx context.Context, groupUUID string) ([]*celeryresults.TaskMeta, error) {
-	group, err := b.groups.RestoreGroup(ctx, groupUUID)
+	group, err := b.backend.RestoreGroup(ctx, groupUUID)
 	if err != nil {
 		return nil, err
 	}
@@ -327,5 +319,5 @@ func (b *Backend) PurgeState(taskUUID string) error {
 func (b *Backend) PurgeGroupMeta(groupUUID string) error {
 	ctx, cancel := withPatience()
 	defer cancel()
-	return wrap("purge group", errors.Join(b.groups.DeleteGroup(ctx, groupUUID), b.backend.Forget(ctx, chordOf(groupUUID))))
+	return wrap("purge group", errors.Join(b.backend.DeleteGroup(ctx, groupUUID), b.backend.Forget(ctx, chordOf(groupUUID))))
 }

@@ -7,15 +7,14 @@ import (
 
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/cache"
+	"github.com/celeryresults/celeryresults/driver"
 )
 
-// StartChordCounter saves the group of a chord and makes its counter as Celery's own
-// cache backend does (CacheBackend._apply_chord_incr), for members that run in
-// Python or in Go. Its rule is Python's: every part that is reported counts, also a
-// second time. A backend of New returns errors.ErrUnsupported: the workers of
-// django-celery-results' cache backend do not count, their task celery.chord_unlock
-// asks whether the members are ready.
-func (b *CacheBackend) StartChordCounter(ctx context.Context, group celeryresults.ResultTuple) error {
+// StartCount is for celeryresults.CeleryChord: it saves the group of a chord and makes its
+// counter as Celery's own cache backend does (CacheBackend._apply_chord_incr). A backend of
+// New returns errors.ErrUnsupported: the workers of django-celery-results' cache backend do
+// not count, their task celery.chord_unlock asks whether the members are ready.
+func (b *CacheBackend) StartCount(ctx context.Context, group celeryresults.ResultTuple, _ int) error {
 	key, err := b.chordKey(group.ID)
 	if err != nil {
 		return err
@@ -25,46 +24,56 @@ func (b *CacheBackend) StartChordCounter(ctx context.Context, group celeryresult
 		return err
 	}
 	if err := b.cache.SetItem(ctx, key, zero, b.expires); err != nil {
-		return fmt.Errorf("cachebackend: start chord counter: %w", err)
+		return err
 	}
-	return b.SaveGroup(ctx, group)
+	w := driver.Write{Kind: driver.Group, ID: group.ID, Power: driver.Anything, TTL: b.expires}
+	if err := b.encoding.EncodeGroup(ctx, group, &w); err != nil {
+		return err
+	}
+	b.put(ctx, &w)
+	return w.Answer.Err
 }
 
-// CountChordPart counts one member of a chord that Python or StartChordCounter
-// started (KeyValueStoreBackend.on_chord_part_return): Python's workers and Go's can
-// count the same chord. Store the member's own result first. The size is the
-// message's chord["chord_size"]; 0 or less stands for the number of the group's
-// members. Whoever gets Left 0 runs the body; the counter and the group are gone
-// then. As in Python, the body is lost when the process dies between counting and
-// running it, and when a connection breaks it is not known whether the part counted.
-// A chord whose group or counter is not there is ErrUnknownChord.
-func (b *CacheBackend) CountChordPart(ctx context.Context, groupID string, size int) (celeryresults.ChordCount, error) {
+// AddToCount is for celeryresults.CeleryChord: chords here have a fixed size.
+func (b *CacheBackend) AddToCount(context.Context, string) error {
+	return fmt.Errorf("cachebackend: the size of a chord is fixed: %w", errors.ErrUnsupported)
+}
+
+// CountPart is for celeryresults.CeleryChord (KeyValueStoreBackend.on_chord_part_return).
+// When a connection breaks it is not known whether the part counted. A chord whose group or
+// counter is not there is ErrUnknownChord.
+func (b *CacheBackend) CountPart(ctx context.Context, groupID string, part celeryresults.ChordPart) (*celeryresults.ChordParts, error) {
 	key, err := b.chordKey(groupID)
 	if err != nil {
-		return celeryresults.ChordCount{}, err
+		return nil, err
 	}
-	group, err := b.RestoreGroup(ctx, groupID)
-	if errors.Is(err, celeryresults.ErrUnknownGroup) {
-		return celeryresults.ChordCount{}, fmt.Errorf("%w %q: its group is not there", celeryresults.ErrUnknownChord, groupID)
+	record := driver.Record{ID: groupID}
+	if err := b.getOne(ctx, driver.Group, &record); err != nil {
+		return nil, err
 	}
+	if record.Document == nil {
+		return nil, errors.Join(fmt.Errorf("%w %q: its group is not there", celeryresults.ErrUnknownChord, groupID), record.Err)
+	}
+	group, err := b.encoding.DecodeGroup(&record)
 	if err != nil {
-		return celeryresults.ChordCount{}, err
+		return nil, err
 	}
 	counted, err := b.cache.Incr(ctx, key, 1)
 	if errors.Is(err, cache.ErrMiss) {
-		return celeryresults.ChordCount{}, fmt.Errorf("%w %q", celeryresults.ErrUnknownChord, groupID)
+		return nil, fmt.Errorf("%w %q", celeryresults.ErrUnknownChord, groupID)
 	}
 	if err != nil {
-		return celeryresults.ChordCount{}, fmt.Errorf("cachebackend: count chord part: %w", err)
+		return nil, err
 	}
+	size := part.Size
 	if size <= 0 {
 		size = len(group.Children)
 	}
-	count := celeryresults.ChordCount{Left: size - int(counted), Group: group}
-	if count.Left == 0 {
-		err = errors.Join(b.DeleteGroup(ctx, groupID), b.cache.DeleteMany(ctx, []string{key}))
+	if int(counted) != size {
+		return nil, nil
 	}
-	return count, err
+	err = errors.Join(b.Delete(ctx, driver.Group, []string{groupID}), b.cache.DeleteMany(ctx, []string{key}))
+	return &celeryresults.ChordParts{Group: &group}, err
 }
 
 func (b *CacheBackend) chordKey(groupID string) (string, error) {

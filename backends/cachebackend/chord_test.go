@@ -31,42 +31,46 @@ func TestChordCounters(t *testing.T) {
 			for range 50 {
 				group.Children = append(group.Children, celeryresults.ResultTuple{ID: "member"})
 			}
-			require.NoError(t, b.StartChordCounter(t.Context(), group))
+			part := celeryresults.ChordPart{TaskID: "member", State: celeryresults.Success}
+			require.NoError(t, b.CeleryChord("g").Start(t.Context(), group, 50))
 			var last atomic.Int32
 			var members sync.WaitGroup
 			for range group.Children {
 				members.Go(func() {
-					count, err := b.CountChordPart(t.Context(), "g", 0)
+					parts, err := b.CeleryChord("g").Report(t.Context(), part)
 					assert.NoError(t, err)
-					if count.Left == 0 {
+					if parts != nil {
 						last.Add(1)
-						assert.Equal(t, group, count.Group)
+						assert.Equal(t, &group, parts.Group)
+						assert.Len(t, parts.Members, 50)
 					}
 				})
 			}
 			members.Wait()
 			assert.EqualValues(t, 1, last.Load())
 
-			_, err = b.CountChordPart(t.Context(), "g", 0)
+			_, err = b.CeleryChord("g").Report(t.Context(), part)
 			require.ErrorIs(t, err, celeryresults.ErrUnknownChord, "it is complete")
-			_, err = b.CountChordPart(t.Context(), "", 0)
+			_, err = b.CeleryChord("").Report(t.Context(), part)
 			require.ErrorIs(t, err, celeryresults.ErrNoTaskID)
 			require.NoError(t, b.SaveGroup(t.Context(), group))
-			_, err = b.CountChordPart(t.Context(), "g", 0)
+			_, err = b.CeleryChord("g").Report(t.Context(), part)
 			require.ErrorIs(t, err, celeryresults.ErrUnknownChord, "its counter is not there")
 
-			require.NoError(t, b.StartChordCounter(t.Context(), group))
-			count, err := b.CountChordPart(t.Context(), "g", 1) // as the message says
+			require.NoError(t, b.CeleryChord("g").Start(t.Context(), group, 50))
+			part.Size = 1 // as the message says
+			parts, err := b.CeleryChord("g").Report(t.Context(), part)
 			require.NoError(t, err)
-			assert.Zero(t, count.Left)
+			assert.NotNil(t, parts)
+			require.ErrorIs(t, b.CeleryChord("g").Add(t.Context()), errors.ErrUnsupported)
 
 			named, err := cache.New(store, cache.Settings{})
 			require.NoError(t, err)
 			b, err = cachebackend.New(named, celeryresults.Settings{})
 			require.NoError(t, err)
-			_, err = b.CountChordPart(t.Context(), "g", 0)
+			_, err = b.CeleryChord("g").Report(t.Context(), part)
 			require.ErrorIs(t, err, errors.ErrUnsupported)
-			require.ErrorIs(t, b.StartChordCounter(t.Context(), group), errors.ErrUnsupported)
+			require.ErrorIs(t, b.CeleryChord("g").Start(t.Context(), group, 50), errors.ErrUnsupported)
 		})
 	}
 }

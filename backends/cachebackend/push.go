@@ -4,39 +4,47 @@ import (
 	"sync"
 
 	"github.com/celeryresults/celeryresults/cache"
+	"github.com/celeryresults/celeryresults/driver"
 )
 
-// push tells the poller of changes in a cache that tells of them. It listens only
-// while somebody waits.
+// push tells of changes in a cache that does. It listens only while somebody waits.
 type push struct {
-	backend *CacheBackend
-	store   cache.Notifier
-	stop    func() // listening, if it does; of the poller's goroutine
+	from cache.Notifier // nil: nobody tells, and the Backend asks
+	to   driver.Sink
+	stop func() // listening, if it does; of the goroutine that calls Watch and Unwatch
 
 	mu  sync.RWMutex
 	ids map[string]string // tasks that are waited for, by the store's keys; guarded by mu
 }
 
-// Watch implements celeryresults.Push.
-func (p *push) Watch(taskIDs []string) {
+// Listen implements driver.Pusher.
+func (b *CacheBackend) Listen(to driver.Sink) { b.push.to = to }
+
+// Watch implements driver.Pusher.
+func (b *CacheBackend) Watch(taskIDs []string) {
+	p := &b.push
+	if p.from == nil {
+		return
+	}
 	if p.stop == nil {
-		p.stop = p.store.Notify(p.changed)
+		p.stop = p.from.Notify(p.changed)
 	}
 	p.mu.Lock()
 	for _, id := range taskIDs {
-		if whole, ok := p.key(id); ok {
+		if whole, ok := b.whole(id); ok {
 			p.ids[whole] = id
 		}
 	}
 	p.mu.Unlock()
-	p.backend.poller.Live(taskIDs...)
+	p.to.Live(taskIDs...)
 }
 
-// Unwatch implements celeryresults.Push.
-func (p *push) Unwatch(taskIDs []string) {
+// Unwatch implements driver.Pusher.
+func (b *CacheBackend) Unwatch(taskIDs []string) {
+	p := &b.push
 	p.mu.Lock()
 	for _, id := range taskIDs {
-		if whole, ok := p.key(id); ok {
+		if whole, ok := b.whole(id); ok {
 			delete(p.ids, whole)
 		}
 	}
@@ -48,11 +56,11 @@ func (p *push) Unwatch(taskIDs []string) {
 	}
 }
 
-// key returns the store's key of a task. Ids without one are not waited for.
-func (p *push) key(taskID string) (whole string, ok bool) {
-	key, err := p.backend.keys.Task(taskID)
+// whole returns the store's key of a task. Ids without one are not waited for.
+func (b *CacheBackend) whole(taskID string) (whole string, ok bool) {
+	key, err := b.keys.Task(taskID)
 	if err == nil {
-		whole, err = p.backend.cache.WholeKey(key)
+		whole, err = b.cache.WholeKey(key)
 	}
 	return whole, err == nil
 }
@@ -63,6 +71,6 @@ func (p *push) changed(key string) {
 	id, waited := p.ids[key]
 	p.mu.RUnlock()
 	if waited {
-		p.backend.poller.Changed(id)
+		p.to.Changed(id)
 	}
 }

@@ -95,7 +95,7 @@ func TestPythonReadsWhatIsWritten(t *testing.T) {
 	}
 }
 
-func writeLine(t *testing.T, input *bytes.Buffer, format string, b celeryresults.Backend, store cache.Store, key string, meta *celeryresults.TaskMeta) {
+func writeLine(t *testing.T, input *bytes.Buffer, format string, b *celeryresults.Backend, store cache.Store, key string, meta *celeryresults.TaskMeta) {
 	t.Helper()
 	require.NoError(t, b.StoreResult(t.Context(), meta, celeryresults.Override))
 	item, err := store.Get(t.Context(), key)

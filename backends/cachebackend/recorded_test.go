@@ -35,7 +35,7 @@ type record struct {
 
 func recordings(t *testing.T, pattern string) map[string][]record {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join("..", "backendtest", "testdata", "recorded", pattern))
+	files, err := filepath.Glob(filepath.Join("..", "..", "driver", "drivertest", "testdata", "recorded", pattern))
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
 	all := map[string][]record{}
@@ -75,7 +75,7 @@ func newStore(t *testing.T) cache.Store {
 
 // djangoBackend returns a backend over an in-process store that holds the
 // record's bytes under the record's key.
-func djangoBackend(t *testing.T, r record) (*cachebackend.CacheBackend, *cache.Cache) {
+func djangoBackend(t *testing.T, r record) (*celeryresults.Backend, *cache.Cache) {
 	t.Helper()
 	whole, prefix, version := r.keyOf()
 	store := newStore(t)
@@ -103,7 +103,7 @@ func TestDjangoCachesAreReadAsPythonReadsThem(t *testing.T) {
 	}
 }
 
-func checkRead(t *testing.T, r record, b *cachebackend.CacheBackend) {
+func checkRead(t *testing.T, r record, b *celeryresults.Backend) {
 	t.Helper()
 	if r.GroupID != "" && r.TaskID == "" {
 		group, err := b.RestoreGroup(t.Context(), r.GroupID)
@@ -146,7 +146,7 @@ func dropAddress(doc map[string]any) {
 }
 
 // checkRewrite stores what was read and reads it again.
-func checkRewrite(t *testing.T, r record, b *cachebackend.CacheBackend, c *cache.Cache) {
+func checkRewrite(t *testing.T, r record, b *celeryresults.Backend, c *cache.Cache) {
 	t.Helper()
 	if r.TaskID == "" {
 		group, err := b.RestoreGroup(t.Context(), r.GroupID)
@@ -184,7 +184,7 @@ func TestCelerysMemcachedBackendIsReadAndWrittenByteByByte(t *testing.T) {
 	}
 }
 
-func rewriteCelery(t *testing.T, r record, b *cachebackend.CacheBackend, store cache.Store) {
+func rewriteCelery(t *testing.T, r record, b *celeryresults.Backend, store cache.Store) {
 	t.Helper()
 	if r.TaskID == "" {
 		group, err := b.RestoreGroup(t.Context(), r.GroupID)

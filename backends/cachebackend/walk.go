@@ -7,50 +7,50 @@ import (
 	"iter"
 	"strings"
 
-	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/cache"
+	"github.com/celeryresults/celeryresults/driver"
 )
 
-var _ celeryresults.Walker = (*CacheBackend)(nil)
-
-// Walk implements celeryresults.Walker where the store shows its keys (cache.KeyLister): memory,
+// Walk implements driver.Lister where the store shows its keys (cache.KeyLister): memory,
 // redis and tables do, memcached does not, nor does a KEY_FUNCTION that puts something behind
 // the key. There it yields errors.ErrUnsupported.
-func (b *CacheBackend) Walk(ctx context.Context) iter.Seq2[*celeryresults.TaskMeta, error] {
-	return func(yield func(*celeryresults.TaskMeta, error) bool) {
+func (b *CacheBackend) Walk(ctx context.Context) iter.Seq2[driver.Record, error] {
+	return func(yield func(driver.Record, error) bool) {
 		store, prefix, err := b.walkable()
 		if err != nil {
-			yield(nil, err)
+			yield(driver.Record{}, err)
 			return
 		}
-		var ids []string
+		var records []driver.Record
 		for key, err := range store.Keys(ctx, prefix) {
 			if err != nil {
-				yield(nil, err)
+				yield(driver.Record{}, failed(err))
 				return
 			}
 			if id := strings.TrimPrefix(key, prefix); id != "" { // which nobody can ask for
-				ids = append(ids, id)
+				records = append(records, driver.Record{ID: id})
 			}
-			if len(ids) == itemsPerStep {
-				if !b.yield(ctx, ids, yield) {
+			if len(records) == recordsPerStep {
+				if !b.yield(ctx, records, yield) {
 					return
 				}
-				ids = ids[:0]
+				records = records[:0]
 			}
 		}
-		b.yield(ctx, ids, yield)
+		if len(records) > 0 {
+			b.yield(ctx, records, yield)
+		}
 	}
 }
 
-// itemsPerStep is how many results Walk has in memory at once.
-const itemsPerStep = 100
+// recordsPerStep is how many results Walk has in memory at once.
+const recordsPerStep = 100
 
 // walkable returns the store, and what the whole keys of results begin with.
 func (b *CacheBackend) walkable() (cache.KeyLister, string, error) {
 	store, ok := b.cache.Store().(cache.KeyLister)
 	if !ok {
-		return nil, "", fmt.Errorf("cachebackend: walk: %s does not show what lies in it: %w", b.cache.Store().Traits().Name, errors.ErrUnsupported)
+		return nil, "", fmt.Errorf("cachebackend: walk: %s does not show what lies in it: %w", b.traits.Name, errors.ErrUnsupported)
 	}
 	const id = "some-id"
 	key, err := b.keys.Task(id)
@@ -69,25 +69,15 @@ func (b *CacheBackend) walkable() (cache.KeyLister, string, error) {
 }
 
 // yield yields the results of tasks, and reports whether more are wanted.
-func (b *CacheBackend) yield(ctx context.Context, ids []string, yield func(*celeryresults.TaskMeta, error) bool) bool {
-	if len(ids) == 0 {
-		return true
+func (b *CacheBackend) yield(ctx context.Context, records []driver.Record, yield func(driver.Record, error) bool) bool {
+	if err := b.Get(ctx, driver.Task, records, 0); err != nil {
+		return yield(driver.Record{}, err) && false
 	}
-	keys, err := b.keys.Tasks(ids)
-	if err != nil {
-		return yield(nil, err) && false
-	}
-	items, err := b.findMany(ctx, keys)
-	if err != nil {
-		return yield(nil, err) && false
-	}
-	for i, item := range items {
-		if item == nil { // it has gone meanwhile
-			continue
-		}
-		if !yield(b.documents.Read(ids[i], valueOf(item))) {
+	for i := range records {
+		if r := records[i]; (r.Document != nil || r.Err != nil) && !yield(r, nil) { // others have gone meanwhile
 			return false
 		}
+		records[i] = driver.Record{}
 	}
 	return true
 }

@@ -2,8 +2,8 @@ package dbbackend
 
 import (
 	"context"
-	"crypto/rand"
 	"database/sql"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,42 +11,91 @@ import (
 	"time"
 
 	"github.com/celeryresults/celeryresults"
-	"github.com/celeryresults/celeryresults/internal/keyvalue"
+	"github.com/celeryresults/celeryresults/driver"
+	"github.com/celeryresults/celeryresults/internal/document"
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
 )
+
+// A chord is a row with the number of members that are missing, and a row for each
+// member. A chord that was handed over has handedOver missing members, and its
+// date_created says when: it stays as a mark for as long as results do.
+//
+// Whoever changes members has locked the chord's row first: two who report at once wait
+// for one another in one order.
+
+// handedOver is the number of missing members of a chord that was handed over.
+const handedOver = -1
 
 // membersPerStatement is how many members a statement inserts.
 const membersPerStatement = 250
 
-// StartChord implements celeryresults.Chorder.
-func (b *DatabaseBackend) StartChord(ctx context.Context, chord celeryresults.Chord) error {
-	if err := b.checkChord(ctx, chord.ID); err != nil {
+// chords returns the layout, or why there are no chords of the id.
+func (b *DatabaseBackend) chords(ctx context.Context, chordIDs ...string) (*layout, error) {
+	l, err := b.tables(ctx)
+	if err == nil {
+		err = l.checkChords(chordIDs...)
+	}
+	return l, err
+}
+
+func (l *layout) checkChords(chordIDs ...string) error {
+	if !l.chords {
+		return fmt.Errorf("dbbackend: chords: there is no table %s; celery-results migrate makes it: %w", chordTable, errors.ErrUnsupported)
+	}
+	for _, id := range chordIDs {
+		if err := l.checkGroup(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inTx runs f once in a transaction.
+func (b *DatabaseBackend) inTx(ctx context.Context, f func(*sqldialect.Tx) error) error {
+	return b.explain(ctx, b.db.InTx(ctx, f))
+}
+
+// StartChord implements driver.Claimer.
+func (b *DatabaseBackend) StartChord(ctx context.Context, c driver.ChordRecord) error {
+	l, err := b.chords(ctx, c.ID)
+	if err == nil {
+		err = l.checkIDs(c.Members)
+	}
+	if err != nil {
 		return err
 	}
-	if err := b.checkMembers(chord.Members); err != nil {
-		return fmt.Errorf("dbbackend: start chord %q: %w", chord.ID, err)
-	}
-	codec := b.documents.Codec
-	body, err := codec.Append(nil, keyvalue.Unboxed(chord.Body))
+	codec, err := b.codecOf(c.ContentType)
 	if err != nil {
-		return fmt.Errorf("dbbackend: start chord %q: body: %w", chord.ID, err)
+		return err
 	}
 	insert := b.dialect.Rebind(b.insertNew(chordTable, `(group_id, missing, body, content_type, content_encoding, date_created)
 		VALUES ($1, $2, $3, $4, $5, $6)`))
-	args := []any{chord.ID, len(chord.Members), text(codec, body), codec.ContentType(), codec.ContentEncoding(), b.dialect.Time(b.now())}
-	err = b.retry(ctx, func() error {
-		return b.db.InTx(ctx, func(tx *sqldialect.Tx) error {
-			n, err := tx.Affect(ctx, insert, args...)
-			if err != nil || n == 0 {
-				return err // it stands already
-			}
-			return b.insertMembers(ctx, tx, chord)
-		})
+	args := []any{c.ID, len(c.Members), text(codec, c.Body), c.ContentType, codec.ContentEncoding(), b.dialect.Time(b.now())}
+	return b.inTx(ctx, func(tx *sqldialect.Tx) error {
+		n, err := tx.Affect(ctx, insert, args...)
+		if err == nil && n == 0 {
+			n, err = b.insertOverMark(ctx, tx, insert, args)
+		}
+		if err != nil || n == 0 {
+			return err // it stands already
+		}
+		return b.insertMembers(ctx, tx, c)
 	})
-	if err != nil {
-		return fmt.Errorf("dbbackend: start chord: %w", err)
+}
+
+// insertOverMark inserts a chord where the mark of one has expired that has nobody
+// cleaned up.
+func (b *DatabaseBackend) insertOverMark(ctx context.Context, tx *sqldialect.Tx, insert sqldialect.Query, args []any) (int64, error) {
+	expires := b.expiry.of(celeryresults.Success)
+	if expires == celeryresults.Never {
+		return 0, nil
 	}
-	return nil
+	mark := b.dialect.Rebind(`DELETE FROM ` + chordTable + ` WHERE ` + b.dialect.SameKey("group_id", "$1") + ` AND missing = $2 AND date_created < $3`)
+	n, err := tx.Affect(ctx, mark, args[0], handedOver, b.dialect.Time(b.now().Add(-expires)))
+	if err != nil || n == 0 {
+		return 0, err
+	}
+	return tx.Affect(ctx, insert, args...)
 }
 
 // insertNew is an INSERT that leaves a row with the same key as it is.
@@ -57,11 +106,11 @@ func (b *DatabaseBackend) insertNew(table, rest string) string {
 	return `INSERT INTO ` + table + ` ` + rest + ` ON CONFLICT DO NOTHING`
 }
 
-func (b *DatabaseBackend) insertMembers(ctx context.Context, tx *sqldialect.Tx, chord celeryresults.Chord) error {
+func (b *DatabaseBackend) insertMembers(ctx context.Context, tx *sqldialect.Tx, c driver.ChordRecord) error {
 	position := 0
-	for chunk := range slices.Chunk(chord.Members, membersPerStatement) {
+	for chunk := range slices.Chunk(c.Members, membersPerStatement) {
 		rows := make([]string, len(chunk))
-		args := []any{chord.ID}
+		args := []any{c.ID}
 		for i, member := range chunk {
 			rows[i] = fmt.Sprintf("($1, $%d, %d)", len(args)+1, position)
 			args = append(args, member)
@@ -75,329 +124,253 @@ func (b *DatabaseBackend) insertMembers(ctx context.Context, tx *sqldialect.Tx, 
 	return nil
 }
 
-func (b *DatabaseBackend) checkMembers(members []string) error {
-	if len(members) == 0 {
-		return errors.New("a chord needs members")
+// ReadChord implements driver.Claimer.
+func (b *DatabaseBackend) ReadChord(ctx context.Context, id string) (driver.ChordRecord, error) {
+	c := driver.ChordRecord{ID: id}
+	if _, err := b.chords(ctx, id); err != nil {
+		return c, err
 	}
-	seen := make(map[string]bool, len(members))
-	for _, id := range members {
-		if seen[id] {
-			return fmt.Errorf("member %q is there twice", id)
-		}
-		seen[id] = true
+	var contentEncoding string
+	q := b.dialect.Rebind(`SELECT body, content_type, content_encoding FROM ` + chordTable + ` WHERE ` + b.dialect.SameKey("group_id", "$1") + ` AND missing >= 0`)
+	err := b.db.Row(ctx, q, []any{id}, &c.Body, &c.ContentType, &contentEncoding)
+	if err == nil {
+		c.Members, err = b.texts(ctx, b.db, `SELECT task_id FROM `+memberTable+` WHERE `+b.dialect.SameKey("group_id", "$1")+` ORDER BY position`, id)
 	}
-	return b.layout.Load().checkIDs(members)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return c, driver.ErrNoChord
+	case err == nil && contentEncoding == "binary":
+		c.Body, err = base64.StdEncoding.AppendDecode(nil, c.Body)
+	}
+	return c, b.explain(ctx, err)
 }
 
-func (b *DatabaseBackend) checkChord(ctx context.Context, chordID string) error {
-	if err := b.checkGroup(ctx, chordID); err != nil {
+// texts returns the only column of what a statement selects.
+func (b *DatabaseBackend) texts(ctx context.Context, s session, statement string, args ...any) (texts []string, err error) {
+	err = s.Rows(ctx, b.dialect.Rebind(statement), args, func(scan func(...any) error) error {
+		var text string
+		err := scan(&text)
+		texts = append(texts, text)
 		return err
-	}
-	if !b.layout.Load().chords {
-		return fmt.Errorf("dbbackend: chords: there is no table %s; celery-results migrate makes it: %w", chordTable, errors.ErrUnsupported)
-	}
-	return nil
+	})
+	return texts, err
 }
 
-// ReportPart implements celeryresults.Chorder. The body is handed over under a
-// claim (see Options.ChordLease), which is renewed while that takes longer.
-func (b *DatabaseBackend) ReportPart(ctx context.Context, chordID, taskID string, body celeryresults.ChordBody) error {
-	if err := b.checkChord(ctx, chordID); err != nil {
-		return err
+// chordState is what counts of a chord's row.
+type chordState struct {
+	missing int
+	holder  string    // of the claim
+	until   time.Time // it holds
+}
+
+// lockChord returns a chord's row, which nobody else changes while the transaction
+// lasts; one that is not there counts as handed over.
+func (b *DatabaseBackend) lockChord(ctx context.Context, tx *sqldialect.Tx, id string) (chordState, error) {
+	c := chordState{missing: handedOver}
+	q := b.dialect.Rebind(`SELECT missing, COALESCE(claimed_by, ''), claimed_until FROM ` + chordTable + ` WHERE ` + b.dialect.SameKey("group_id", "$1") + b.forUpdate())
+	err := tx.Rows(ctx, q, []any{id}, func(scan func(...any) error) error { return scan(&c.missing, &c.holder, b.scanTime(&c.until)) })
+	return c, err
+}
+
+// forUpdate locks the rows that are selected. On SQLite a transaction has the whole file.
+func (b *DatabaseBackend) forUpdate() string {
+	if b.dialect == sqldialect.SQLite {
+		return ""
 	}
-	if err := b.layout.Load().checkID(taskID); err != nil {
-		return err
+	return " FOR UPDATE"
+}
+
+// Claim implements driver.Claimer, in one transaction. The clocks of the processes that
+// claim must differ by less than the lease.
+func (b *DatabaseBackend) Claim(ctx context.Context, id, member, token string, lease time.Duration) (claimed bool, err error) {
+	l, err := b.chords(ctx, id)
+	if err == nil {
+		err = l.checkID(member)
 	}
-	token := rand.Text()
-	claimed, err := b.report(ctx, chordID, taskID, token)
 	if err != nil {
-		return fmt.Errorf("dbbackend: report part: %w", err)
+		return false, err
 	}
-	if !claimed {
-		return nil
-	}
-	return b.handOver(ctx, chordID, token, body)
-}
-
-// report notes the member and, when none is missing, claims the chord, in one
-// transaction. The claim's token stays the same if that is repeated, so that a
-// claim whose confirmation was lost is found again.
-func (b *DatabaseBackend) report(ctx context.Context, chordID, taskID, token string) (claimed bool, err error) {
-	member := b.dialect.Rebind(`UPDATE ` + memberTable + ` SET date_reported = $1
-		WHERE ` + b.dialect.SameKey("group_id", "$2") + ` AND ` + b.dialect.SameKey("task_id", "$3") + ` AND date_reported IS NULL`)
 	now := b.now()
-	err = b.retry(ctx, func() error {
-		return b.db.InTx(ctx, func(tx *sqldialect.Tx) error {
-			first, err := tx.Affect(ctx, member, b.dialect.Time(now), chordID, taskID)
-			if err != nil {
+	err = b.inTx(ctx, func(tx *sqldialect.Tx) error {
+		claimed = false
+		c, err := b.lockChord(ctx, tx, id)
+		if err != nil || c.missing == handedOver {
+			return err
+		}
+		ended := int64(0)
+		if member != "" {
+			var known bool
+			if ended, known, err = b.endMember(ctx, tx, id, member, now); err != nil || !known {
 				return err
 			}
-			claimed, err = b.claim(ctx, tx, chordID, token, first)
-			return err
-		})
+		}
+		claimed = c.missing == int(ended) && (c.holder == "" || c.until.Before(now) || c.holder == token)
+		if claimed {
+			return b.claim(ctx, tx, id, token, now.Add(lease))
+		}
+		if ended == 0 {
+			return nil
+		}
+		q := b.dialect.Rebind(`UPDATE ` + chordTable + ` SET missing = missing - 1 WHERE ` + b.dialect.SameKey("group_id", "$1"))
+		_, err = tx.Affect(ctx, q, id)
+		return err
 	})
-	return claimed, err
+	return claimed && err == nil, err
 }
 
-// claim counts members that were reported, and claims the chord if none is
-// missing and nobody has claimed it.
-func (b *DatabaseBackend) claim(ctx context.Context, s session, chordID, token string, reported int64) (bool, error) {
-	now := b.now()
-	free := `missing = $2 AND (claimed_until IS NULL OR claimed_until < $3 OR claimed_by = $4)`
-	// MySQL's assignments see the ones before them: missing goes last.
-	q := b.dialect.Rebind(`UPDATE ` + chordTable + ` SET
-		claimed_by = CASE WHEN ` + free + ` THEN $4 ELSE claimed_by END,
-		claimed_until = CASE WHEN ` + free + ` THEN $5 ELSE claimed_until END,
-		missing = missing - $2
-		WHERE ` + b.dialect.SameKey("group_id", "$1"))
-	_, err := s.Affect(ctx, q, chordID, reported, b.dialect.Time(now), token, b.dialect.Time(now.Add(b.lease)))
-	if err != nil {
-		return false, err
-	}
-	holder := ""
-	owner := b.dialect.Rebind(`SELECT COALESCE(claimed_by, '') FROM ` + chordTable + ` WHERE ` + b.dialect.SameKey("group_id", "$1"))
-	err = s.Rows(ctx, owner, []any{chordID}, func(scan func(...any) error) error { return scan(&holder) })
-	return holder == token, err
+// claim claims a chord of which nobody is missing any more.
+func (b *DatabaseBackend) claim(ctx context.Context, tx *sqldialect.Tx, id, token string, until time.Time) error {
+	q := b.dialect.Rebind(`UPDATE ` + chordTable + ` SET missing = 0, claimed_by = $2, claimed_until = $3 WHERE ` + b.dialect.SameKey("group_id", "$1"))
+	_, err := tx.Affect(ctx, q, id, token, b.dialect.Time(until))
+	return err
 }
 
-// handOver calls body for a chord that is claimed, and removes the chord, or
-// gives the claim back when that fails.
-func (b *DatabaseBackend) handOver(ctx context.Context, chordID, token string, body celeryresults.ChordBody) error {
-	err := b.callBody(ctx, chordID, token, body)
-	ctx = context.WithoutCancel(ctx)
-	if err != nil {
-		return errors.Join(err, b.release(ctx, chordID, token))
+// endMember notes that a member has ended, and reports whether that is new and whether
+// there is such a member.
+func (b *DatabaseBackend) endMember(ctx context.Context, tx *sqldialect.Tx, id, member string, now time.Time) (ended int64, known bool, err error) {
+	same := b.dialect.SameKey("group_id", "$1") + ` AND ` + b.dialect.SameKey("task_id", "$2")
+	q := b.dialect.Rebind(`UPDATE ` + memberTable + ` SET date_reported = $3 WHERE ` + same + ` AND date_reported IS NULL`)
+	ended, err = tx.Affect(ctx, q, id, member, b.dialect.Time(now))
+	if err != nil || ended > 0 {
+		return ended, true, err
 	}
-	if err := b.dropChord(ctx, chordID, token); err != nil {
-		return fmt.Errorf("dbbackend: confirm chord %q, whose body was handed over: %w", chordID, err)
-	}
-	return nil
+	members, err := b.texts(ctx, tx, `SELECT task_id FROM `+memberTable+` WHERE `+same, id, member)
+	return 0, len(members) > 0, err
 }
 
-func (b *DatabaseBackend) callBody(ctx context.Context, chordID, token string, body celeryresults.ChordBody) error {
-	if body == nil {
-		return errors.New("dbbackend: chord: no body to call")
+// Release implements driver.Claimer.
+func (b *DatabaseBackend) Release(ctx context.Context, id, token string, done bool) error {
+	if _, err := b.chords(ctx, id); err != nil {
+		return err
 	}
-	stop := b.renew(ctx, chordID, token)
-	defer stop() // also when body panics
-	chord, err := b.readChord(ctx, chordID)
-	if err != nil {
-		return fmt.Errorf("dbbackend: chord: %w", err)
+	same := b.dialect.SameKey("group_id", "$1") + ` AND claimed_by = $2`
+	if !done {
+		q := b.dialect.Rebind(`UPDATE ` + chordTable + ` SET claimed_by = NULL, claimed_until = NULL WHERE ` + same)
+		_, err := b.db.Affect(ctx, q, id, token)
+		return b.explain(ctx, err)
 	}
-	results, err := b.memberResults(ctx, chord.Members)
-	if err != nil {
-		return fmt.Errorf("dbbackend: chord: %w", err)
-	}
-	return body(ctx, chord, results)
+	mark := b.dialect.Rebind(`UPDATE ` + chordTable + ` SET missing = $3, body = NULL, claimed_by = NULL, claimed_until = NULL, date_created = $4 WHERE ` + same)
+	return b.inTx(ctx, func(tx *sqldialect.Tx) error {
+		n, err := tx.Affect(ctx, mark, id, token, handedOver, b.dialect.Time(b.now()))
+		if err != nil || n == 0 {
+			return err // somebody else has it now
+		}
+		return b.deleteMembers(ctx, tx, id)
+	})
 }
 
-// memberResults reads results where they were stored: a replica may not have
-// those of the last members yet. A record that is no result is unknown.
-func (b *DatabaseBackend) memberResults(ctx context.Context, members []string) ([]*celeryresults.TaskMeta, error) {
-	results, err := b.find(ctx, b.db, members)
-	if results == nil {
+// DueChords implements driver.Claimer.
+func (b *DatabaseBackend) DueChords(ctx context.Context, most int) ([]string, error) {
+	if _, err := b.chords(ctx); err != nil {
 		return nil, err
 	}
-	fillUnknown(results, members, nil)
-	return results, nil
+	ids, err := b.texts(ctx, b.db, `SELECT group_id FROM `+chordTable+` WHERE missing = 0 AND (claimed_until IS NULL OR claimed_until < $1) LIMIT $2`,
+		b.dialect.Time(b.now()), most)
+	return ids, b.explain(ctx, err)
 }
 
-// renew keeps a claim while its body is handed over, until stop is called.
-func (b *DatabaseBackend) renew(ctx context.Context, chordID, token string) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(b.lease / 4)
-		defer tick.Stop()
-		q := b.dialect.Rebind(`UPDATE ` + chordTable + ` SET claimed_until = $1 WHERE ` + b.dialect.SameKey("group_id", "$2") + ` AND claimed_by = $3`)
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				_ = b.change(ctx, q, b.dialect.Time(b.now().Add(b.lease)), chordID, token) // the next tick tries again
-			}
-		}
-	}()
-	return func() {
-		cancel()
-		<-done
+// deleteChords removes chords and marks.
+func (b *DatabaseBackend) deleteChords(ctx context.Context, l *layout, ids []string) error {
+	if err := l.checkChords(); err != nil {
+		return err
 	}
-}
-
-func (b *DatabaseBackend) release(ctx context.Context, chordID, token string) error {
-	q := b.dialect.Rebind(`UPDATE ` + chordTable + ` SET claimed_by = NULL, claimed_until = NULL
-		WHERE ` + b.dialect.SameKey("group_id", "$1") + ` AND claimed_by = $2`)
-	return b.change(ctx, q, chordID, token)
-}
-
-func (b *DatabaseBackend) readChord(ctx context.Context, chordID string) (celeryresults.Chord, error) {
-	chord := celeryresults.Chord{ID: chordID}
-	var body []byte
-	var contentType, contentEncoding string
-	q := b.dialect.Rebind(`SELECT body, content_type, content_encoding FROM ` + chordTable + ` WHERE ` + b.dialect.SameKey("group_id", "$1"))
-	members := b.dialect.Rebind(`SELECT task_id FROM ` + memberTable + ` WHERE ` + b.dialect.SameKey("group_id", "$1") + ` ORDER BY position`)
-	err := b.retry(ctx, func() error {
-		chord.Members = nil
-		if err := b.db.Row(ctx, q, []any{chordID}, &body, &contentType, &contentEncoding); err != nil {
-			return err
-		}
-		return b.db.Rows(ctx, members, []any{chordID}, func(scan func(...any) error) error {
-			var id string
-			err := scan(&id)
-			chord.Members = append(chord.Members, id)
-			return err
-		})
-	})
-	codec, broken := b.codecOf(contentType)
-	d := decoder{codec: codec, err: broken, binary: contentEncoding == "binary"}
-	chord.Body = d.value(body)
-	return chord, err
-}
-
-// SweepChords implements celeryresults.Chorder. A body that fails is left for the
-// next sweep, and its error joined to the others.
-func (b *DatabaseBackend) SweepChords(ctx context.Context, body celeryresults.ChordBody) (int, error) {
-	if err := b.checkChord(ctx, "sweep"); err != nil {
-		return 0, err
-	}
-	q := b.dialect.Rebind(`SELECT group_id FROM ` + chordTable + ` WHERE missing = 0 AND (claimed_until IS NULL OR claimed_until < $1)`)
-	var ids []string
-	err := b.retry(ctx, func() error {
-		ids = nil
-		return b.db.Rows(ctx, q, []any{b.dialect.Time(b.now())}, func(scan func(...any) error) error {
-			var id string
-			err := scan(&id)
-			ids = append(ids, id)
-			return err
-		})
-	})
-	if err != nil {
-		return 0, fmt.Errorf("dbbackend: sweep chords: %w", err)
-	}
-	fired := 0
-	var errs []error
+	q := b.dialect.Rebind(`DELETE FROM ` + chordTable + ` WHERE ` + b.dialect.SameKey("group_id", "$1"))
 	for _, id := range ids {
-		done, err := b.sweepChord(ctx, id, body)
-		if done {
-			fired++
+		err := b.db.InTx(ctx, func(tx *sqldialect.Tx) error {
+			if _, err := tx.Affect(ctx, q, id); err != nil {
+				return err
+			}
+			return b.deleteMembers(ctx, tx, id)
+		})
+		if err != nil {
+			return err
 		}
-		errs = append(errs, err)
-	}
-	return fired, errors.Join(errs...)
-}
-
-func (b *DatabaseBackend) sweepChord(ctx context.Context, chordID string, body celeryresults.ChordBody) (bool, error) {
-	token := rand.Text()
-	claimed := false
-	err := b.retry(ctx, func() (err error) {
-		claimed, err = b.claim(ctx, b.db, chordID, token, 0)
-		return err
-	})
-	if err != nil || !claimed {
-		return false, err
-	}
-	err = b.handOver(ctx, chordID, token, body)
-	return err == nil, err
-}
-
-// DeleteChord implements celeryresults.Chorder.
-func (b *DatabaseBackend) DeleteChord(ctx context.Context, chordID string) error {
-	if err := b.checkChord(ctx, chordID); err != nil {
-		return err
-	}
-	if err := b.dropChord(ctx, chordID, ""); err != nil {
-		return fmt.Errorf("dbbackend: delete chord: %w", err)
 	}
 	return nil
 }
 
-// dropChord removes a chord, or with a token only one that it has claimed.
-func (b *DatabaseBackend) dropChord(ctx context.Context, chordID, token string) error {
-	chord := b.dialect.Rebind(`DELETE FROM ` + chordTable + ` WHERE ` + b.dialect.SameKey("group_id", "$1") + ` AND ($2 = '' OR claimed_by = $2)`)
-	members := b.dialect.Rebind(`DELETE FROM ` + memberTable + ` WHERE ` + b.dialect.SameKey("group_id", "$1"))
-	return b.retry(ctx, func() error {
-		return b.db.InTx(ctx, func(tx *sqldialect.Tx) error {
-			n, err := tx.Affect(ctx, chord, chordID, token)
-			if err != nil || n == 0 && token != "" {
-				return err // somebody else has it now
-			}
-			_, err = tx.Affect(ctx, members, chordID)
-			return err
-		})
-	})
+func (b *DatabaseBackend) deleteMembers(ctx context.Context, tx *sqldialect.Tx, id string) error {
+	_, err := tx.Affect(ctx, b.dialect.Rebind(`DELETE FROM `+memberTable+` WHERE `+b.dialect.SameKey("group_id", "$1")), id)
+	return err
 }
 
-// StartChordCounter makes the counter of a chord as django-celery-results does
+// StartCount makes the counter of a chord as django-celery-results does
 // (DatabaseBackend.apply_chord), for members that run in Python or in Go. Its
 // rule is Python's: every part that is reported counts, also a second time. A
 // counter that stands is left as it is.
-func (b *DatabaseBackend) StartChordCounter(ctx context.Context, group celeryresults.ResultTuple) error {
-	if err := b.checkGroup(ctx, group.ID); err != nil {
-		return err
-	}
+func (b *DatabaseBackend) StartCount(ctx context.Context, group celeryresults.ResultTuple, _ int) error {
 	if len(group.Children) == 0 {
-		return fmt.Errorf("dbbackend: start chord counter %q: a chord needs members", group.ID)
+		return errors.New("a chord needs members")
 	}
-	members, err := keyvalue.JSON(group.Children)
+	members, err := document.JSON(group.Children)
 	if err != nil {
-		return fmt.Errorf("dbbackend: start chord counter %q: %w", group.ID, err)
+		return err
 	}
 	q := b.dialect.Rebind(b.insertNew(counter, `(group_id, sub_tasks, count) VALUES ($1, $2, $3)`))
-	if err := b.change(ctx, q, group.ID, string(members), len(group.Children)); err != nil {
-		return fmt.Errorf("dbbackend: start chord counter: %w", err)
-	}
-	return nil
-}
-
-// CountChordPart counts one member of a chord that Python or StartChordCounter
-// started (DatabaseBackend.on_chord_part_return): Python's workers and Go's can
-// count the same chord. Whoever gets Left 0 runs the body. As in Python, a body is
-// lost when the process dies between counting and running it. When the connection
-// breaks during the commit it is not known whether the part counted, and nothing is
-// repeated.
-func (b *DatabaseBackend) CountChordPart(ctx context.Context, groupID string) (celeryresults.ChordCount, error) {
-	if err := b.checkGroup(ctx, groupID); err != nil {
-		return celeryresults.ChordCount{}, err
-	}
-	var count celeryresults.ChordCount
-	err := b.retryOnce(ctx, func(tx *sqldialect.Tx) (err error) {
-		count, err = b.countPart(ctx, tx, groupID)
+	return b.retry(ctx, func() error { // it may be applied twice
+		if err := b.checkGroup(ctx, group.ID); err != nil {
+			return err
+		}
+		_, err := b.db.Affect(ctx, q, group.ID, string(members), len(group.Children))
 		return err
 	})
-	if errors.Is(err, sql.ErrNoRows) {
-		return celeryresults.ChordCount{}, fmt.Errorf("%w %q", celeryresults.ErrUnknownChord, groupID)
-	}
-	if err != nil {
-		return celeryresults.ChordCount{}, fmt.Errorf("dbbackend: count chord part: %w", err)
-	}
-	return count, nil
 }
 
-func (b *DatabaseBackend) countPart(ctx context.Context, tx *sqldialect.Tx, groupID string) (celeryresults.ChordCount, error) {
-	same, lock := b.dialect.SameKey("group_id", "$1"), " FOR UPDATE"
-	if b.dialect == sqldialect.SQLite { // the transaction has the whole file
-		lock = ""
+func (b *DatabaseBackend) checkGroup(ctx context.Context, id string) error {
+	l, err := b.tables(ctx)
+	if err != nil {
+		return err
 	}
-	count, found := celeryresults.ChordCount{Group: celeryresults.ResultTuple{ID: groupID}}, false
+	return l.checkGroup(id)
+}
+
+// AddToCount is errors.ErrUnsupported: django-celery-results has no such thing.
+func (b *DatabaseBackend) AddToCount(context.Context, string) error { return errors.ErrUnsupported }
+
+// CountPart counts one member of a chord that Python or StartCount started
+// (DatabaseBackend.on_chord_part_return), and returns the group when it was the last.
+// As in Python, a body is lost when the process dies between counting and running it.
+// When the connection breaks during the commit it is not known whether the part counted,
+// and nothing is repeated.
+func (b *DatabaseBackend) CountPart(ctx context.Context, groupID string, _ celeryresults.ChordPart) (*celeryresults.ChordParts, error) {
+	var parts *celeryresults.ChordParts
+	committing := false
+	once := func(err error) bool { return !committing || sqldialect.Classify(err) != sqldialect.Disconnected }
+	err := b.retryWhile(ctx, once, func() error {
+		committing = false
+		if err := b.checkGroup(ctx, groupID); err != nil {
+			return err
+		}
+		return b.db.InTx(ctx, func(tx *sqldialect.Tx) (err error) {
+			parts, err = b.countPart(ctx, tx, groupID)
+			committing = err == nil
+			return err
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return parts, nil
+}
+
+func (b *DatabaseBackend) countPart(ctx context.Context, tx *sqldialect.Tx, groupID string) (*celeryresults.ChordParts, error) {
+	same := b.dialect.SameKey("group_id", "$1")
+	left, found := 0, false
 	var members []byte
-	err := tx.Rows(ctx, b.dialect.Rebind(`SELECT count, sub_tasks FROM `+counter+` WHERE `+same+lock), []any{groupID}, func(scan func(...any) error) error {
+	q := b.dialect.Rebind(`SELECT count, sub_tasks FROM ` + counter + ` WHERE ` + same + b.forUpdate())
+	err := tx.Rows(ctx, q, []any{groupID}, func(scan func(...any) error) error {
 		found = true
-		return scan(&count.Left, &members)
+		return scan(&left, &members)
 	})
 	switch {
 	case err != nil:
-		return count, err
+		return nil, err
 	case !found:
-		return count, sql.ErrNoRows
+		return nil, fmt.Errorf("%w %q", celeryresults.ErrUnknownChord, groupID)
+	case left > 1:
+		_, err = tx.Affect(ctx, b.dialect.Rebind(`UPDATE `+counter+` SET count = count - 1 WHERE `+same), groupID)
+		return nil, err
 	}
-	count.Left--
-	count.Group.Children = keyvalue.TuplesOf(members)
-	q := b.dialect.Rebind(`UPDATE ` + counter + ` SET count = count - 1 WHERE ` + same)
-	if count.Left <= 0 {
-		q = b.dialect.Rebind(`DELETE FROM ` + counter + ` WHERE ` + same)
-	}
-	_, err = tx.Affect(ctx, q, groupID)
-	return count, err
+	_, err = tx.Affect(ctx, b.dialect.Rebind(`DELETE FROM `+counter+` WHERE `+same), groupID)
+	return &celeryresults.ChordParts{Group: &celeryresults.ResultTuple{ID: groupID, Children: document.TuplesOf(members)}}, err
 }

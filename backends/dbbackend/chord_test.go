@@ -59,10 +59,10 @@ func (f *fired) all() []string {
 	return slices.Clone(f.bodies)
 }
 
-// checkNoChords makes sure that nothing is left of any chord.
+// checkNoChords makes sure that nothing is left of any chord but marks.
 func (b base) checkNoChords(t *testing.T) {
 	t.Helper()
-	assert.Zero(t, b.count(t, `SELECT COUNT(*) FROM `+resultschema.ChordTable))
+	assert.Zero(t, b.count(t, `SELECT COUNT(*) FROM `+resultschema.ChordTable+` WHERE missing >= 0 OR body IS NOT NULL`))
 	assert.Zero(t, b.count(t, `SELECT COUNT(*) FROM `+resultschema.ChordMemberTable))
 }
 
@@ -90,7 +90,7 @@ func TestEveryChordFiresOnceWithAllMembersInOrder(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 3))
 		var passed atomic.Int64 // of the clock, beside what passes by itself
 		now := func() time.Time { return time.Now().Add(time.Duration(passed.Load())) }
-		backends := []*dbbackend.DatabaseBackend{b.at(t, now), b.over(t, openBase(t, b.database).db, dbbackend.Options{Now: now})}
+		backends := []*celeryresults.Backend{b.at(t, now), b.over(t, openBase(t, b.database).db, dbbackend.Options{Now: now})}
 		var reports [][2]string
 		want := make([]string, chords)
 		for c, chord := range numbered("chord", chords) {
@@ -318,6 +318,11 @@ func TestWhatIsNoPartOfAChordDoesNothing(t *testing.T) {
 		b.checkNoChords(t)
 
 		require.NoError(t, backend.StartChord(t.Context(), chord))
+		require.NoError(t, backend.ReportPart(t.Context(), "chord", "a", f.body))
+		require.NoError(t, backend.ReportPart(t.Context(), "chord", "b", f.body))
+		assert.Len(t, f.all(), 1, "it was handed over")
+		require.NoError(t, backend.DeleteChord(t.Context(), "chord"))
+		require.NoError(t, backend.StartChord(t.Context(), chord))
 		require.NoError(t, backend.DeleteChord(t.Context(), "chord"))
 		require.NoError(t, backend.DeleteChord(t.Context(), "chord"))
 		require.NoError(t, backend.ReportPart(t.Context(), "chord", "a", f.body))
@@ -380,21 +385,64 @@ func TestChordCountersAreThoseOfDjango(t *testing.T) {
 		for _, id := range numbered("member", 40) {
 			group.Children = append(group.Children, celeryresults.ResultTuple{ID: id})
 		}
-		require.NoError(t, backend.StartChordCounter(t.Context(), group))
-		require.NoError(t, backend.StartChordCounter(t.Context(), group), "a counter that stands is left as it is")
+		chord := backend.CeleryChord("group")
+		require.NoError(t, chord.Start(t.Context(), group, 40))
+		require.NoError(t, chord.Start(t.Context(), group, 40), "a counter that stands is left as it is")
 		assert.Equal(t, 40, b.count(t, `SELECT count FROM `+resultschema.ChordCounterTable))
+		store(t, backend, done("member-007", "seven"))
+		part := celeryresults.ChordPart{TaskID: "member-007", State: celeryresults.Success}
 		var last atomic.Int64
 		everyone(40, func(int) {
-			count, err := backend.CountChordPart(t.Context(), "group")
+			parts, err := chord.Report(t.Context(), part)
 			assert.NoError(t, err)
-			assert.Equal(t, group.Children, count.Group.Children)
-			if count.Left == 0 {
-				last.Add(1)
+			if parts == nil {
+				return
 			}
+			last.Add(1)
+			assert.Equal(t, &group, parts.Group)
+			assert.Len(t, parts.Members, 40)
+			assert.Equal(t, "member-007", parts.Members[7].TaskID)
+			assert.Equal(t, celeryresults.Success, parts.Members[7].State)
 		})
 		assert.EqualValues(t, 1, last.Load())
-		_, err := backend.CountChordPart(t.Context(), "group")
+		_, err := chord.Report(t.Context(), part)
 		require.ErrorIs(t, err, celeryresults.ErrUnknownChord)
 		assert.Zero(t, b.count(t, `SELECT COUNT(*) FROM `+resultschema.ChordCounterTable))
+		require.ErrorIs(t, chord.Add(t.Context()), errors.ErrUnsupported)
+		require.Error(t, chord.Start(t.Context(), celeryresults.ResultTuple{}, 0), "a chord needs members")
+	})
+}
+
+// TestMarksOfChordsLiveAsLongAsResults is about a chord that was handed over: it is not
+// started again until its mark has expired.
+func TestMarksOfChordsLiveAsLongAsResults(t *testing.T) {
+	onEach(t, func(t *testing.T, b base) {
+		now := start
+		backend, f := b.at(t, func() time.Time { return now }, retention), collect(nil)
+		fire := func(id string) {
+			t.Helper()
+			require.NoError(t, backend.StartChord(t.Context(), celeryresults.Chord{ID: id, Members: []string{"a"}}))
+			require.NoError(t, backend.ReportPart(t.Context(), id, "a", f.body))
+		}
+		marks := func() int { return b.count(t, `SELECT COUNT(*) FROM `+resultschema.ChordTable) }
+		fire("chord")
+		now = start.Add(time.Hour)
+		fire("chord")
+		assert.Len(t, f.all(), 1)
+		_, err := backend.Cleanup(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, 1, marks())
+		now = start.Add(time.Hour + time.Second)
+		fire("chord")
+		assert.Len(t, f.all(), 2, "the mark has expired, also where nobody cleans up")
+		now = start.Add(3 * time.Hour)
+		report, err := storeOf(t, backend).CleanupWith(t.Context(), dbbackend.CleanupOptions{})
+		require.NoError(t, err)
+		assert.Zero(t, report.Chords, "it was not abandoned")
+		assert.Zero(t, marks())
+		fire("chord")
+		assert.Len(t, f.all(), 3)
+		require.NoError(t, backend.DeleteChord(t.Context(), "chord"))
+		assert.Zero(t, marks())
 	})
 }

@@ -51,7 +51,7 @@ type CleanupReport struct {
 // Total returns how many results and groups there are in the report.
 func (r *CleanupReport) Total() int64 { return r.Results + r.Groups }
 
-// Cleanup implements celeryresults.Cleaner: it removes what has expired by the
+// Cleanup implements driver.Lister: it removes what has expired by the
 // settings, and returns how many results and groups that were.
 func (b *DatabaseBackend) Cleanup(ctx context.Context) (int64, error) {
 	report, err := b.CleanupWith(ctx, CleanupOptions{})
@@ -96,15 +96,15 @@ type cleaner struct {
 }
 
 func (c *cleaner) run(ctx context.Context) error {
-	if err := c.b.ready(ctx); err != nil {
-		return err
-	}
 	if err := c.check(); err != nil {
 		return err
 	}
 	c.stored = c.b.stored.Load()
-	var err error
-	if c.layout, err = c.b.tables(ctx); err != nil {
+	err := c.b.retry(ctx, func() (err error) {
+		c.layout, err = c.b.tables(ctx)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	if c.layout.labels {
@@ -392,7 +392,7 @@ func (c *cleaner) orphans(ctx context.Context) error {
 	if !c.labels {
 		return nil
 	}
-	next := c.b.dialect.Rebind(`SELECT DISTINCT result_id FROM ` + labelTable + ` WHERE result_id > $1 ORDER BY result_id LIMIT ` + strconv.Itoa(c.o.Batch))
+	next := `SELECT DISTINCT result_id FROM ` + labelTable + ` WHERE result_id > $1 ORDER BY result_id LIMIT ` + strconv.Itoa(c.o.Batch)
 	for last := "0"; ; {
 		ids, err := c.texts(ctx, next, last)
 		if err != nil || len(ids) == 0 {
@@ -420,16 +420,10 @@ func (c *cleaner) orphans(ctx context.Context) error {
 	}
 }
 
-// texts returns the only column of what a query selects.
-func (c *cleaner) texts(ctx context.Context, q sqldialect.Query, args ...any) (texts []string, err error) {
+func (c *cleaner) texts(ctx context.Context, statement string, args ...any) (texts []string, err error) {
 	err = c.b.retry(ctx, func() error {
-		texts = nil
-		return c.b.db.Rows(ctx, q, args, func(scan func(...any) error) error {
-			var text string
-			err := scan(&text)
-			texts = append(texts, text)
-			return err
-		})
+		texts, err = c.b.texts(ctx, c.b.db, statement, args...)
+		return err
 	})
 	return texts, err
 }
@@ -438,28 +432,40 @@ func (c *cleaner) texts(ctx context.Context, q sqldialect.Query, args ...any) (t
 const chordsPerStatement = 100
 
 // chords removes chords that were never completed, after the time that other
-// unfinished records stay.
+// unfinished records stay, and the marks of those that were handed over, after the time
+// that results do.
 func (c *cleaner) chords(ctx context.Context) error {
-	if !c.layout.chords || c.expiry.others == celeryresults.Never {
+	if !c.layout.chords {
 		return nil
 	}
-	q := c.b.dialect.Rebind(`SELECT group_id FROM ` + chordTable + ` WHERE date_created < $1 AND group_id > $2
-		ORDER BY group_id LIMIT ` + strconv.Itoa(chordsPerStatement))
-	before := c.b.dialect.Time(c.b.now().Add(-c.expiry.others))
+	n, err := c.chordsOf(ctx, ">= 0", c.expiry.others)
+	c.report.Chords = n
+	if err == nil {
+		_, err = c.chordsOf(ctx, "< 0", c.expiry.of(celeryresults.Success))
+	}
+	return err
+}
+
+// chordsOf removes the chords whose missing members are so many.
+func (c *cleaner) chordsOf(ctx context.Context, missing string, expires time.Duration) (n int64, err error) {
+	if expires == celeryresults.Never {
+		return 0, nil
+	}
+	q := `SELECT group_id FROM ` + chordTable + ` WHERE missing ` + missing + ` AND date_created < $1 AND group_id > $2
+		ORDER BY group_id LIMIT ` + strconv.Itoa(chordsPerStatement)
+	before := c.b.dialect.Time(c.b.now().Add(-expires))
 	for last := ""; ; {
 		ids, err := c.texts(ctx, q, before, last)
 		if err != nil || len(ids) == 0 {
-			return err
+			return n, err
 		}
-		for _, id := range ids {
-			if !c.o.DryRun {
-				err = c.b.dropChord(ctx, id, "")
-			}
-			if err != nil {
-				return err
-			}
-			c.report.Chords++
+		if !c.o.DryRun {
+			err = c.b.retry(ctx, func() error { return c.b.deleteChords(ctx, c.layout, ids) })
 		}
+		if err != nil {
+			return n, err
+		}
+		n += int64(len(ids))
 		last = ids[len(ids)-1]
 	}
 }

@@ -86,7 +86,7 @@ func TestCleanUpRemovesWhatHasExpiredAndNothingElse(t *testing.T) {
 				for _, batch := range []int{1, 2, 3, 0} { // boundaries fall between equal times
 					dry := row.options
 					dry.DryRun, dry.Batch = true, batch
-					report, err := backend.CleanupWith(t.Context(), dry)
+					report, err := storeOf(t, backend).CleanupWith(t.Context(), dry)
 					require.NoError(t, err)
 					assert.Equal(t, row.removed, report.ByState, "batch %d", batch)
 					assert.Equal(t, []int64{sum, row.groups}, []int64{report.Results, report.Groups})
@@ -94,14 +94,14 @@ func TestCleanUpRemovesWhatHasExpiredAndNothingElse(t *testing.T) {
 				}
 				options := row.options
 				options.Batch = 2
-				report, err := backend.CleanupWith(t.Context(), options)
+				report, err := storeOf(t, backend).CleanupWith(t.Context(), options)
 				require.NoError(t, err)
 				assert.Equal(t, row.removed, report.ByState)
 				assert.Equal(t, []int64{sum, row.groups, 0, 0}, []int64{report.Results, report.Groups, report.Chords, report.Labels})
 				assert.Equal(t, sum+row.groups, report.Total())
 				assert.Len(t, b.taskIDs(t), total-int(sum))
 				assert.Equal(t, total-int(sum), b.count(t, `SELECT COUNT(*) FROM `+resultschema.LabelTable), "labels go with their results")
-				again, err := backend.CleanupWith(t.Context(), options)
+				again, err := storeOf(t, backend).CleanupWith(t.Context(), options)
 				require.NoError(t, err)
 				assert.Zero(t, again.Total())
 			})
@@ -116,7 +116,7 @@ func TestCleanUpRefusesOptionsOfNoSense(t *testing.T) {
 	for _, o := range []dbbackend.CleanupOptions{
 		{OlderThan: -time.Hour}, {Batch: -1}, {Batch: 10_001}, {ByState: map[celeryresults.State]time.Duration{"SUCCESS": 0}}, {ByState: map[celeryresults.State]time.Duration{"SUCCESS": -5}},
 	} {
-		_, err := backend.CleanupWith(t.Context(), o)
+		_, err := storeOf(t, backend).CleanupWith(t.Context(), o)
 		require.Error(t, err, "%+v", o)
 	}
 }
@@ -143,9 +143,9 @@ func TestCleanUpRemovesLabelsAndChordsThatNobodyNeeds(t *testing.T) {
 		chord.ID = "young"
 		require.NoError(t, backend.StartChord(t.Context(), chord))
 		forever := map[celeryresults.State]time.Duration{celeryresults.Success: celeryresults.Never}
-		dry, err := backend.CleanupWith(t.Context(), dbbackend.CleanupOptions{DryRun: true, Batch: 3, ByState: forever})
+		dry, err := storeOf(t, backend).CleanupWith(t.Context(), dbbackend.CleanupOptions{DryRun: true, Batch: 3, ByState: forever})
 		require.NoError(t, err)
-		report, err := backend.CleanupWith(t.Context(), dbbackend.CleanupOptions{Batch: 3, ByState: forever})
+		report, err := storeOf(t, backend).CleanupWith(t.Context(), dbbackend.CleanupOptions{Batch: 3, ByState: forever})
 		require.NoError(t, err)
 		assert.Equal(t, []int64{14, 1, 0}, []int64{report.Labels, report.Chords, report.Results})
 		assert.Equal(t, report.Labels, dry.Labels)
@@ -167,7 +167,7 @@ func TestACleanUpThatWasInterruptedGoesOn(t *testing.T) {
 		for batches := 1; ; batches++ {
 			ctx, cancel := context.WithCancel(t.Context())
 			calls, last := 0, int64(0)
-			report, err := backend.CleanupWith(ctx, dbbackend.CleanupOptions{Batch: 4, Progress: func(r dbbackend.CleanupReport) {
+			report, err := storeOf(t, backend).CleanupWith(ctx, dbbackend.CleanupOptions{Batch: 4, Progress: func(r dbbackend.CleanupReport) {
 				assert.Equal(t, r.Looked, r.Results)
 				last = r.Results
 				if calls++; calls == batches {
@@ -205,7 +205,7 @@ func TestSeveralCleanersLeaveLiveRowsAlone(t *testing.T) {
 				assert.NoError(t, old.StoreResult(t.Context(), labelled(ids[n])))
 			}
 		})
-		open := func() *dbbackend.DatabaseBackend {
+		open := func() *celeryresults.Backend {
 			single := openBase(t, b.database)
 			return single.at(t, func() time.Time { return start }, retention)
 		}
@@ -214,7 +214,7 @@ func TestSeveralCleanersLeaveLiveRowsAlone(t *testing.T) {
 		var all sync.WaitGroup
 		for range 4 {
 			all.Go(func() {
-				report, err := open().CleanupWith(t.Context(), dbbackend.CleanupOptions{Batch: 20})
+				report, err := storeOf(t, open()).CleanupWith(t.Context(), dbbackend.CleanupOptions{Batch: 20})
 				assert.NoError(t, err)
 				mu.Lock()
 				defer mu.Unlock()

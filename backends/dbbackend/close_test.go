@@ -17,7 +17,7 @@ import (
 
 func TestAClosedBackendDoesNothing(t *testing.T) {
 	onEach(t, func(t *testing.T, b base) {
-		for _, backend := range []*dbbackend.DatabaseBackend{b.open(t), b.over(t, b.db, dbbackend.Options{})} {
+		for _, backend := range []*celeryresults.Backend{b.open(t), b.over(t, b.db, dbbackend.Options{})} {
 			store(t, backend, done("id", 1), inState("waits", celeryresults.Started))
 			waits := make(chan error, 3)
 			for range cap(waits) {
@@ -42,7 +42,7 @@ func TestAClosedBackendDoesNothing(t *testing.T) {
 }
 
 // everyCall has every operation of a backend.
-func everyCall(t *testing.T, b *dbbackend.DatabaseBackend) map[string]func() error {
+func everyCall(t *testing.T, b *celeryresults.Backend) map[string]func() error {
 	ctx := t.Context()
 	second := func(_ any, err error) error { return err }
 	return map[string]func() error{
@@ -61,11 +61,13 @@ func everyCall(t *testing.T, b *dbbackend.DatabaseBackend) map[string]func() err
 		"sweep chords":  func() error { return second(b.SweepChords(ctx, nil)) },
 		"delete chord":  func() error { return b.DeleteChord(ctx, "c") },
 		"start counter": func() error {
-			return b.StartChordCounter(ctx, celeryresults.ResultTuple{ID: "c", Children: []celeryresults.ResultTuple{{ID: "m"}}})
+			return b.CeleryChord("c").Start(ctx, celeryresults.ResultTuple{Children: []celeryresults.ResultTuple{{ID: "m"}}}, 1)
 		},
-		"count part": func() error { return second(b.CountChordPart(ctx, "c")) },
-		"clean up":   func() error { return second(b.Cleanup(ctx)) },
-		"missing":    func() error { return second(b.MissingColumns(ctx)) },
+		"count part": func() error {
+			return second(b.CeleryChord("c").Report(ctx, celeryresults.ChordPart{TaskID: "m", State: celeryresults.Success}))
+		},
+		"clean up": func() error { return second(b.Cleanup(ctx)) },
+		"missing":  func() error { return second(storeOf(t, b).MissingColumns(ctx)) },
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/driver"
 )
 
 // cursor is a place in a list: behind the row that was sorted by at and id.
@@ -40,20 +40,20 @@ var (
 )
 
 // parseCursor reads what String wrote, for the query with the checksum. Anything
-// else is celeryresults.ErrCursor.
+// else is driver.ErrCursor.
 func parseCursor(text string, query uint32) (cursor, error) {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil || len(raw) != cursorSize || raw[0] != cursorVersion || strings.ContainsAny(text, "\r\n") {
-		return cursor{}, fmt.Errorf("dbbackend: %w", celeryresults.ErrCursor)
+		return cursor{}, fmt.Errorf("dbbackend: %w", driver.ErrCursor)
 	}
 	c := cursor{
 		query: binary.BigEndian.Uint32(raw[1:]), at: int64(binary.BigEndian.Uint64(raw[5:])), id: int64(binary.BigEndian.Uint64(raw[13:])),
 	}
 	if c.at < earliest || c.at > latest || c.id < 0 {
-		return cursor{}, fmt.Errorf("dbbackend: %w", celeryresults.ErrCursor)
+		return cursor{}, fmt.Errorf("dbbackend: %w", driver.ErrCursor)
 	}
 	if c.query != query {
-		return cursor{}, fmt.Errorf("dbbackend: it belongs to another list: %w", celeryresults.ErrCursor)
+		return cursor{}, fmt.Errorf("dbbackend: it belongs to another list: %w", driver.ErrCursor)
 	}
 	return c, nil
 }
@@ -61,7 +61,7 @@ func parseCursor(text string, query uint32) (cursor, error) {
 func (c cursor) time() time.Time { return time.UnixMicro(c.at).UTC() }
 
 // checksum tells lists apart: all that a query says, but the page.
-func checksum(q celeryresults.Query) uint32 {
+func checksum(q driver.Query) uint32 {
 	q.Limit, q.Cursor = 0, ""
 	h := fnv.New32a()
 	fmt.Fprintf(h, "%q %q %q %q %q %d", q.States, q.Task, q.Worker, q.PeriodicTask, q.GroupID, q.Order)

@@ -29,55 +29,63 @@ import (
 
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/cache"
-	"github.com/celeryresults/celeryresults/internal/keyvalue"
-	"github.com/celeryresults/celeryresults/internal/merge"
+	"github.com/celeryresults/celeryresults/driver"
+	"github.com/celeryresults/celeryresults/internal/document"
 	"github.com/celeryresults/celeryresults/internal/retry"
 	"github.com/celeryresults/celeryresults/internal/serialization"
 	"github.com/celeryresults/celeryresults/internal/serialization/registry"
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
 )
 
-// DatabaseBackend is a celeryresults.Backend in SQL tables, with groups, chords,
-// lists, waiting and clean-up. Make one with New or Open. All methods are safe
+// DatabaseBackend is the store of a celeryresults.Backend in SQL tables, with groups,
+// chords, lists and clean-up. New and Open return such a Backend; StoreOf returns its
+// DatabaseBackend, for what only that has, such as CleanupWith. All methods are safe
 // for concurrent use.
 //
-// Concurrent stores are sent together, and so are reads: those that come while
-// others are under way go as one statement as soon as one of these ends. A caller
-// that is alone waits for nobody. Broken connections, restarts, deadlocks and
-// servers without a free connection are retried until the context ends, or for
-// 30 seconds.
+// Stores of concurrent callers are one statement, and so are reads. Broken connections,
+// restarts, deadlocks and servers without a free connection are errors that the Backend
+// repeats.
 type DatabaseBackend struct {
 	db, reads *sqldialect.DB // reads is db where there is no other
 	dialect   *sqldialect.Dialect
-	documents keyvalue.Documents
-	accept    registry.Accept
+	documents *document.Encoding
 	settings  celeryresults.Settings
 	expiry    expiry
-	retries   retry.Policy
+	retries   retry.Policy // of what lasts long by itself
 	now       func() time.Time
-	lease     time.Duration // of chords
 	owned     []*sql.DB
 
 	layout   atomic.Pointer[layout] // of the tables; nil until they were looked at
 	closed   atomic.Bool
 	stored   atomic.Int64 // results, for the clean-up to know of
-	stores   *merge.Group[*request, error]
-	gets     *merge.Group[string, *celeryresults.TaskMeta]
-	poller   *celeryresults.Poller
-	listener *listener // nil where nothing is pushed
-	recent   *recent   // ids to be read from db; nil where that is not asked for
+	listener *listener    // nil where nothing is pushed
+	recent   *recent      // ids to be read from db; nil where that is not asked for
 }
 
 var (
-	_ celeryresults.Backend     = (*DatabaseBackend)(nil)
-	_ celeryresults.Waiter      = (*DatabaseBackend)(nil)
-	_ celeryresults.Awaiter     = (*DatabaseBackend)(nil)
-	_ celeryresults.ManyAwaiter = (*DatabaseBackend)(nil)
-	_ celeryresults.Grouper     = (*DatabaseBackend)(nil)
-	_ celeryresults.Lister      = (*DatabaseBackend)(nil)
-	_ celeryresults.Chorder     = (*DatabaseBackend)(nil)
-	_ celeryresults.Cleaner     = (*DatabaseBackend)(nil)
+	_ driver.Store           = (*DatabaseBackend)(nil)
+	_ driver.Lister          = (*DatabaseBackend)(nil)
+	_ driver.Claimer         = (*DatabaseBackend)(nil)
+	_ celeryresults.Encoding = (*DatabaseBackend)(nil)
+	_ driver.Pusher          = pushing{}
 )
+
+// pushing is the store on a PostgreSQL database that tells of changes.
+type pushing struct {
+	*DatabaseBackend
+	*listener
+}
+
+// StoreOf returns the store of a Backend that New or Open returned, and false for others.
+func StoreOf(b *celeryresults.Backend) (*DatabaseBackend, bool) {
+	switch store := b.Driver().(type) {
+	case *DatabaseBackend:
+		return store, true
+	case pushing:
+		return store.DatabaseBackend, true
+	}
+	return nil, false
+}
 
 // Options are what New takes beside the settings. The zero value is fine.
 type Options struct {
@@ -98,10 +106,7 @@ type Options struct {
 	Now func() time.Time
 }
 
-// defaultLease is the default of Options.ChordLease.
-const defaultLease = time.Minute
-
-// New returns a backend over an open database, which stays the caller's: Close
+// New returns a Backend over an open database, which stays the caller's: Close
 // does not close it, and its pool is the caller's, too. Of the settings it uses
 // ResultExpires, ResultExtended, the serializers, the retry settings and
 // DjangoDB without its databases. For a pgx pool, pass stdlib.OpenDBFromPool of
@@ -118,12 +123,20 @@ const defaultLease = time.Minute
 //
 // It returns an error for an unknown driver when the Options name no engine,
 // and for serializers that don't go together.
-func New(db *sql.DB, s celeryresults.Settings, o Options) (*DatabaseBackend, error) {
+func New(db *sql.DB, s celeryresults.Settings, o Options) (*celeryresults.Backend, error) {
+	b, err := newStore(db, s, o)
+	if err != nil {
+		return nil, err
+	}
+	return b.backend(o)
+}
+
+func newStore(db *sql.DB, s celeryresults.Settings, o Options) (*DatabaseBackend, error) {
 	dialect, err := dialectOf(db, o.Engine)
 	if err != nil {
 		return nil, fmt.Errorf("dbbackend: new: %w", err)
 	}
-	b := &DatabaseBackend{db: sqldialect.NewDB(db, dialect), dialect: dialect, settings: s, now: o.Now, lease: o.ChordLease}
+	b := &DatabaseBackend{db: sqldialect.NewDB(db, dialect), dialect: dialect, settings: s, now: o.Now}
 	if b.reads = b.db; o.Reads != nil {
 		b.reads = sqldialect.NewDB(o.Reads, dialect)
 		if s.DjangoDB.ReadYourWrites > 0 {
@@ -133,46 +146,46 @@ func New(db *sql.DB, s celeryresults.Settings, o Options) (*DatabaseBackend, err
 	if b.now == nil {
 		b.now = time.Now
 	}
-	if b.lease <= 0 {
-		b.lease = defaultLease
+	s.ResultCompression = "" // Python reads what stands in columns as it is
+	if b.documents, err = document.NewEncoding(s, driver.Traits{}); err != nil {
+		return nil, fmt.Errorf("dbbackend: %w", err)
 	}
-	if err := b.serializers(s); err != nil {
-		return nil, err
-	}
-	b.expiry, b.retries = newExpiry(&b.settings), retry.From(s)
-	b.poller = celeryresults.NewPoller(b.GetMany)
+	b.expiry = newExpiry(&b.settings)
+	b.retries = retry.New(s.ResultBackendBaseSleepBetweenRetry, s.ResultBackendMaxSleepBetweenRetry, s.ResultBackendMaxRetries)
 	if b.notifies() {
 		b.listener = &listener{b: b, ids: map[string]bool{}}
-		b.poller.SetPush(b.listener)
-	}
-	b.stores = merge.New(b.storeOne, b.storeMany, false)
-	b.gets = merge.New(b.readOne, b.readMany, true)
-	if dialect == sqldialect.SQLite {
-		b.stores.InFlight(1) // there is but one writer
 	}
 	return b, nil
+}
+
+// backend returns the Backend over the store.
+func (b *DatabaseBackend) backend(o Options) (*celeryresults.Backend, error) {
+	var store driver.Store = b
+	if b.listener != nil {
+		store = pushing{b, b.listener}
+	}
+	return celeryresults.NewBackend(store, b, b.settings, &celeryresults.BackendOptions{ChordLease: o.ChordLease})
+}
+
+// The most that goes into one statement.
+const (
+	mostWrites = 256
+	mostReads  = 1000
+)
+
+// Traits implements driver.Store.
+func (b *DatabaseBackend) Traits() driver.Traits {
+	t := driver.Traits{Name: "django-db", PutMost: mostWrites, GetMost: mostReads, KeepsExpired: true}
+	if b.dialect == sqldialect.SQLite {
+		t.InFlight = 1 // there is but one writer
+	}
+	return t
 }
 
 // notifies reports whether stores tell others of themselves.
 func (b *DatabaseBackend) notifies() bool {
 	notify := b.settings.DjangoDB.Notify
 	return b.dialect == sqldialect.PostgreSQL && (notify == nil || *notify)
-}
-
-func (b *DatabaseBackend) serializers(s celeryresults.Settings) error {
-	codec, ok := registry.ByName(s.Serializer())
-	if !ok {
-		return fmt.Errorf("dbbackend: unknown serializer %q", s.Serializer())
-	}
-	var err error
-	if b.accept, err = registry.NewAccept(s.Accept()); err == nil {
-		err = b.accept.Check(codec)
-	}
-	if err != nil {
-		return fmt.Errorf("dbbackend: %w", err)
-	}
-	b.documents = keyvalue.Documents{Codec: codec, Extended: s.ResultExtended}
-	return nil
 }
 
 func dialectOf(db *sql.DB, engine string) (*sqldialect.Dialect, error) {
@@ -188,12 +201,12 @@ func dialectOf(db *sql.DB, engine string) (*sqldialect.Dialect, error) {
 // readers is how many connections read from a SQLite file.
 const readers = 4
 
-// Open opens the databases that the settings name and returns a backend over
+// Open opens the databases that the settings name and returns a Backend over
 // them: DjangoDB.Database and ReadDatabase in DATABASES, or the database of a
 // ResultBackend of the form django-db+postgresql://user:password@host/name. Close
 // closes them. The program links the driver: pgx, mysql, or modernc.org's sqlite.
 // Nothing is connected to yet.
-func Open(s celeryresults.Settings) (*DatabaseBackend, error) {
+func Open(s celeryresults.Settings) (*celeryresults.Backend, error) {
 	database, read, err := databases(s)
 	if err != nil {
 		return nil, err
@@ -210,7 +223,7 @@ func Open(s celeryresults.Settings) (*DatabaseBackend, error) {
 		}
 		owned = append(owned, o.Reads)
 	}
-	b, err := New(db, s, o)
+	b, err := newStore(db, s, o)
 	if err != nil {
 		for _, db := range owned {
 			err = errors.Join(err, db.Close())
@@ -218,7 +231,7 @@ func Open(s celeryresults.Settings) (*DatabaseBackend, error) {
 		return nil, err
 	}
 	b.owned = owned
-	return b, nil
+	return b.backend(o)
 }
 
 // databases returns where the tables are, and where they are read, nil for the
@@ -268,39 +281,22 @@ func openReads(database cache.Database, read *cache.Database, dialect *sqldialec
 	return db, nil
 }
 
-// Close ends the waits with ErrClosed, and closes the databases that Open opened.
-// Every later operation returns ErrClosed.
+// Close implements driver.Store. It closes the databases that Open opened.
 func (b *DatabaseBackend) Close() error {
-	err := b.poller.Close()
+	if b.closed.Swap(true) {
+		return nil
+	}
 	if b.listener != nil {
 		b.listener.close()
 	}
-	if b.closed.Swap(true) {
-		return err
-	}
-	err = errors.Join(err, b.db.CloseStatements())
+	err := b.db.CloseStatements()
 	if b.reads != b.db {
 		err = errors.Join(err, b.reads.CloseStatements())
 	}
 	for _, db := range b.owned {
 		err = errors.Join(err, sqldialect.UnlessGone(db.Close()))
 	}
-	if err != nil {
-		return fmt.Errorf("dbbackend: close: %w", err)
-	}
-	return nil
-}
-
-// ready returns why no statement may start. A deadline counts from its moment
-// on: the network may notice it before the context does.
-func (b *DatabaseBackend) ready(ctx context.Context) error {
-	if b.closed.Load() {
-		return celeryresults.ErrClosed
-	}
-	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil && !time.Now().Before(deadline) {
-		return context.DeadlineExceeded
-	}
-	return ctx.Err()
+	return err
 }
 
 // codecOf returns the codec of a row's content type, or why there is none.
@@ -312,5 +308,14 @@ func (b *DatabaseBackend) codecOf(contentType string) (serialization.Codec, erro
 	if !ok {
 		return nil, fmt.Errorf("dbbackend: unknown content type %q", contentType)
 	}
-	return codec, b.accept.Check(codec)
+	return codec, b.documents.Accept().Check(codec)
+}
+
+// over returns why no statement may start. A deadline counts from its moment on: the
+// network may notice it before the context does.
+func over(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
 }

@@ -27,7 +27,7 @@ func BenchmarkEncode(b *testing.B) {
 	meta := typical()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := backend.encode(l, meta, false); err != nil {
+		if _, err := backend.encode(l, meta); err != nil {
 			b.Fatal(err)
 		}
 	}

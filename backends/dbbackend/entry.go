@@ -1,6 +1,7 @@
 package dbbackend
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -12,41 +13,18 @@ import (
 	"unicode/utf8"
 
 	"github.com/celeryresults/celeryresults"
-	"github.com/celeryresults/celeryresults/internal/keyvalue"
+	"github.com/celeryresults/celeryresults/driver"
+	"github.com/celeryresults/celeryresults/internal/document"
 	"github.com/celeryresults/celeryresults/internal/serialization"
 	"github.com/celeryresults/celeryresults/internal/serialization/json"
 	"github.com/celeryresults/celeryresults/python"
 )
-
-// power says which records a result may replace, beside those that have expired:
-// celeryresults.State.MayReplace, in a form that a statement can compare.
-type power int
-
-const (
-	nothing    power = iota // PENDING
-	unready                 // whatever is not ready
-	anyFailure              // whatever is not SUCCESS
-	everything              // Override
-)
-
-func powerOf(state celeryresults.State, override bool) power {
-	switch {
-	case override:
-		return everything
-	case state == celeryresults.Pending:
-		return nothing
-	case state.Ready():
-		return anyFailure
-	}
-	return unready
-}
 
 // entry is a result as it goes into a row. An empty text of a nullable column is
 // NULL.
 type entry struct {
 	id    string
 	state celeryresults.State
-	power power
 
 	contentType, contentEncoding string
 	result, meta                 string
@@ -55,20 +33,15 @@ type entry struct {
 	periodic, group              string
 	done, created, started       time.Time
 	labels                       []label
-
-	perhaps bool // an attempt stored some of its entries, and did not say which
 }
 
 // label is an entry of the caller's metadata that lists can be filtered by.
 type label struct{ name, value string }
 
-// bytes is how many bytes the encoded values have.
-func (e *entry) bytes() int {
-	return len(e.result) + len(e.meta) + len(e.args) + len(e.kwargs) + len(e.traceback)
-}
-
 // size is about how many bytes the entry adds to a statement.
-func (e *entry) size() int { return e.bytes() + 512 }
+func (e *entry) size() int {
+	return len(e.result) + len(e.meta) + len(e.args) + len(e.kwargs) + len(e.traceback) + 512
+}
 
 // longestLabel and longestValue are the widths of the label table's columns in
 // characters. What is longer is kept, but can't be looked for.
@@ -92,8 +65,23 @@ const (
 	ownReserved = own + "meta"
 )
 
+// Encode implements celeryresults.Encoding: the row is an *entry. How wide the columns
+// are has to be asked once.
+func (b *DatabaseBackend) Encode(ctx context.Context, meta *celeryresults.TaskMeta, w *driver.Write) error {
+	l, err := b.tables(ctx)
+	if err != nil {
+		return err
+	}
+	e, err := b.encode(l, meta)
+	if err != nil {
+		return err
+	}
+	w.Row, w.Size = e, e.size()
+	return nil
+}
+
 // encode returns the row for a meta, or why it can't be stored.
-func (b *DatabaseBackend) encode(l *layout, meta *celeryresults.TaskMeta, override bool) (*entry, error) {
+func (b *DatabaseBackend) encode(l *layout, meta *celeryresults.TaskMeta) (*entry, error) {
 	if err := l.checkID(meta.TaskID); err != nil {
 		return nil, err
 	}
@@ -102,8 +90,7 @@ func (b *DatabaseBackend) encode(l *layout, meta *celeryresults.TaskMeta, overri
 	}
 	codec := b.documents.Codec
 	e := &entry{
-		id: meta.TaskID, state: meta.State, power: powerOf(meta.State, override),
-		contentType: codec.ContentType(), contentEncoding: codec.ContentEncoding(),
+		id: meta.TaskID, state: meta.State, contentType: codec.ContentType(), contentEncoding: codec.ContentEncoding(),
 		done: meta.DateDone, created: meta.DateCreated, started: meta.DateStarted,
 	}
 	if err := e.times(b.now()); err != nil {
@@ -115,7 +102,7 @@ func (b *DatabaseBackend) encode(l *layout, meta *celeryresults.TaskMeta, overri
 	}
 	e.result = text(codec, buffer)
 	w := metaWriter{layout: l, codec: codec, entry: e, doc: make(python.Dict, 0, 12), buffer: buffer}
-	w.add("children", keyvalue.Children(meta.Children))
+	w.add("children", document.Children(meta.Children))
 	e.traceback = w.fit("traceback", meta.Traceback)
 	e.periodic = w.fit("periodic_task_name", meta.PeriodicTaskName)
 	if extended := b.documents.Extended || meta.Extended; extended {
@@ -260,7 +247,7 @@ func (w *metaWriter) arguments(v celeryresults.Value, shown string, cut *celeryr
 // treeOf returns arguments as a tree that python.Repr can show: as they are, if
 // they are one but for what stands in it.
 func treeOf(v celeryresults.Value) (any, error) {
-	switch tree := keyvalue.Unboxed(v).(type) {
+	switch tree := document.Unboxed(v).(type) {
 	case []any, python.Tuple, map[string]any, python.Dict, string:
 		return tree, nil
 	}
@@ -278,7 +265,7 @@ func asTuple(tree any) any {
 // whole adds arguments to meta, or returns what stands for them if they are too
 // large.
 func (w *metaWriter) whole(v celeryresults.Value, name string, limit int) (*celeryresults.Cut, error) {
-	value := keyvalue.Unboxed(v)
+	value := document.Unboxed(v)
 	encoded, err := w.codec.Append(nil, value)
 	switch {
 	case err != nil:
@@ -303,7 +290,7 @@ func (w *metaWriter) rest(meta *celeryresults.TaskMeta) error {
 	if checkText(meta.GroupID, w.layout.width["group_id"]) == nil { // what can't be looked for stands in meta alone
 		w.entry.group = meta.GroupID
 	}
-	if err := keyvalue.CheckNames(meta.Extra); err != nil {
+	if err := document.CheckNames(meta.Extra); err != nil {
 		return err
 	}
 	if err := w.stamps(meta); err != nil {
@@ -320,7 +307,7 @@ func (w *metaWriter) stamps(meta *celeryresults.TaskMeta) error {
 	}
 	var extras python.Dict
 	for _, extra := range meta.Extra {
-		value := keyvalue.Unboxed(extra.Value)
+		value := document.Unboxed(extra.Value)
 		if slices.Contains(meta.StampedHeaders, extra.Name) && !reserved[extra.Name] {
 			w.add(extra.Name, value)
 			continue

@@ -9,7 +9,11 @@ import (
 
 // ListStatement returns the statement of a list and its arguments, in the
 // database's order.
-func ListStatement(ctx context.Context, b *DatabaseBackend, q celeryresults.Query) (string, []any, error) {
+func ListStatement(ctx context.Context, backend *celeryresults.Backend, q celeryresults.Query) (string, []any, error) {
+	b, _ := StoreOf(backend)
+	if q.Limit == 0 {
+		q.Limit = celeryresults.DefaultLimit
+	}
 	l, err := b.tables(ctx)
 	if err != nil {
 		return "", nil, err

@@ -1,6 +1,7 @@
 package dbbackend
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -8,145 +9,111 @@ import (
 	"time"
 
 	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/driver"
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
 )
 
-// SaveGroup implements celeryresults.Grouper (GroupResultManager.store_group_result).
-func (b *DatabaseBackend) SaveGroup(ctx context.Context, group celeryresults.ResultTuple) error {
-	if err := b.checkGroup(ctx, group.ID); err != nil {
-		return err
-	}
-	codec := b.documents.Codec
-	encoded, err := b.documents.AppendTuple(nil, group)
-	if err != nil {
-		return err
-	}
-	same := b.dialect.SameKey("group_id", "$1")
-	update := b.dialect.Rebind(`UPDATE ` + groupTable + ` SET result = $2, content_type = $3, content_encoding = $4, date_done = $5 WHERE ` + same)
-	insert := b.dialect.Rebind(`INSERT INTO ` + groupTable + ` (group_id, result, content_type, content_encoding, date_done, date_created)
-		VALUES ($1, $2, $3, $4, $5, $5)`)
-	args := []any{group.ID, text(codec, encoded), codec.ContentType(), codec.ContentEncoding(), b.dialect.Time(b.now())}
-	defer b.recent.add(group.ID)
-	conflicts := 0
-	err = b.retry(ctx, func() error { // an insert that comes too late is an update next time
-		n, err := b.db.Affect(ctx, update, args...)
-		if err != nil || n > 0 {
-			return err
-		}
-		_, err = b.db.Affect(ctx, insert, args...)
-		if sqldialect.Classify(err) == sqldialect.Conflict {
-			if conflicts++; conflicts > mostConflicts {
-				return fmt.Errorf("the table takes group id %.60q for that of another group: %w", group.ID, celeryresults.ErrBadID)
-			}
-		}
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("dbbackend: save group: %w", err)
-	}
-	return nil
+// groupRow is a row of the group table.
+type groupRow struct {
+	result                       []byte
+	contentType, contentEncoding string
+	done                         time.Time
 }
 
-func (b *DatabaseBackend) checkGroup(ctx context.Context, groupID string) error {
-	if groupID == "" {
-		return celeryresults.ErrNoTaskID
-	}
-	if err := b.ready(ctx); err != nil {
-		return err
-	}
+// EncodeGroup implements celeryresults.Encoding: the row is a *groupRow.
+func (b *DatabaseBackend) EncodeGroup(ctx context.Context, group celeryresults.ResultTuple, w *driver.Write) error {
 	l, err := b.tables(ctx)
 	if err != nil {
 		return err
 	}
-	return l.checkGroup(groupID)
-}
-
-// RestoreGroup implements celeryresults.Grouper. A group expires as a SUCCESS
-// does, after it was last saved.
-func (b *DatabaseBackend) RestoreGroup(ctx context.Context, groupID string) (celeryresults.ResultTuple, error) {
-	if err := b.checkGroup(ctx, groupID); err != nil {
-		return celeryresults.ResultTuple{}, err
-	}
-	q := b.dialect.Rebind(`SELECT result, content_type, content_encoding, date_done FROM ` + groupTable + ` WHERE ` + b.dialect.SameKey("group_id", "$1"))
-	var result []byte
-	var contentType, contentEncoding string
-	var done time.Time
-	err := b.retry(ctx, func() error {
-		return b.from(groupID).Row(ctx, q, []any{groupID}, &result, &contentType, &contentEncoding, b.scanTime(&done))
-	})
-	switch {
-	case errors.Is(err, sql.ErrNoRows), err == nil && b.expiry.expired(celeryresults.Success, done, b.now()):
-		return celeryresults.ResultTuple{}, fmt.Errorf("%w %q", celeryresults.ErrUnknownGroup, groupID)
-	case err != nil:
-		return celeryresults.ResultTuple{}, fmt.Errorf("dbbackend: restore group: %w", err)
-	}
-	return b.readGroup(groupID, result, contentType, contentEncoding)
-}
-
-func (b *DatabaseBackend) readGroup(groupID string, result []byte, contentType, contentEncoding string) (celeryresults.ResultTuple, error) {
-	codec, err := b.codecOf(contentType)
-	d := decoder{codec: codec, err: err, binary: contentEncoding == "binary"}
-	data, err := d.bytes(result)
-	if err != nil {
-		return celeryresults.ResultTuple{}, &celeryresults.UnreadableError{ID: groupID, Err: err}
-	}
-	documents := b.documents
-	documents.Codec = codec
-	return documents.ReadTuple(groupID, data)
-}
-
-// Tally implements celeryresults.Tallier, by the column group_id. Tables without it
-// are errors.ErrUnsupported; see MissingColumns.
-func (b *DatabaseBackend) Tally(ctx context.Context, groupID string) (celeryresults.Progress, error) {
-	if err := b.checkGroup(ctx, groupID); err != nil {
-		return celeryresults.Progress{}, err
-	}
-	if _, there := b.layout.Load().width["group_id"]; !there {
-		return celeryresults.Progress{}, fmt.Errorf("dbbackend: tally: table %s has no column group_id, which celery-results migrate --alter adds: %w", taskTable, errors.ErrUnsupported)
-	}
-	args := append([]any{groupID}, b.expiry.args(b.now(), b.dialect.Time)...)
-	q := b.dialect.Rebind(`SELECT t.status, CASE WHEN ` + b.expiry.condition("t.", 2) + ` THEN 1 ELSE 0 END AS expired, COUNT(*) FROM ` + taskTable +
-		` t WHERE ` + b.dialect.SameKey("t.group_id", "$1") + ` GROUP BY 1, 2`)
-	var p celeryresults.Progress
-	err := b.retry(ctx, func() error {
-		p = celeryresults.Progress{}
-		return b.from(groupID).Rows(ctx, q, args, func(scan func(...any) error) error {
-			var status celeryresults.Status
-			var n int
-			if err := scan(&status.State, &status.Expired, &n); err != nil {
-				return err
-			}
-			if status.Expired {
-				status.State = celeryresults.Pending
-			}
-			p.Total += n
-			p.Add(status, n)
-			return nil
-		})
-	})
-	if err != nil {
-		return celeryresults.Progress{}, fmt.Errorf("dbbackend: tally: %w", err)
-	}
-	return p, nil
-}
-
-// DeleteGroup implements celeryresults.Grouper.
-func (b *DatabaseBackend) DeleteGroup(ctx context.Context, groupID string) error {
-	if err := b.checkGroup(ctx, groupID); err != nil {
+	if err := l.checkGroup(group.ID); err != nil {
 		return err
 	}
-	defer b.recent.add(groupID)
-	q := b.dialect.Rebind(`DELETE FROM ` + groupTable + ` WHERE ` + b.dialect.SameKey("group_id", "$1"))
-	if err := b.change(ctx, q, groupID); err != nil {
-		return fmt.Errorf("dbbackend: delete group: %w", err)
+	encoded, err := b.documents.AppendTuple(nil, group)
+	if err != nil {
+		return err
 	}
+	codec := b.documents.Codec
+	row := &groupRow{[]byte(text(codec, encoded)), codec.ContentType(), codec.ContentEncoding(), b.now()}
+	w.Row, w.Size = row, len(row.result)
 	return nil
 }
 
-// change runs a statement that can be applied twice.
-func (b *DatabaseBackend) change(ctx context.Context, q sqldialect.Query, args ...any) error {
-	return b.retry(ctx, func() error {
-		_, err := b.db.Affect(ctx, q, args...)
+// DecodeGroup implements celeryresults.Encoding.
+func (b *DatabaseBackend) DecodeGroup(r *driver.Record) (celeryresults.ResultTuple, error) {
+	row := r.Row.(*groupRow)
+	codec, err := b.codecOf(row.contentType)
+	d := decoder{codec: codec, err: err, binary: row.contentEncoding == "binary"}
+	data, err := d.bytes(row.result)
+	if err != nil {
+		return celeryresults.ResultTuple{}, &celeryresults.UnreadableError{ID: r.ID, Err: err}
+	}
+	documents := b.documents.Documents
+	documents.Codec = codec
+	return documents.ReadTuple(r.ID, data)
+}
+
+// putGroup stores a group (GroupResultManager.store_group_result). An insert that comes
+// too late is an update next time.
+func (b *DatabaseBackend) putGroup(ctx context.Context, s session, w *driver.Write) error {
+	row, ok := w.Row.(*groupRow)
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	args := []any{w.ID, string(row.result), row.contentType, row.contentEncoding, b.dialect.Time(row.done)}
+	n, err := s.Affect(ctx, b.dialect.Rebind(`UPDATE `+groupTable+` SET result = $2, content_type = $3, content_encoding = $4, date_done = $5 WHERE `+
+		b.dialect.SameKey("group_id", "$1")), args...)
+	if err == nil && n == 0 {
+		_, err = s.Affect(ctx, b.dialect.Rebind(`INSERT INTO `+groupTable+` (group_id, result, content_type, content_encoding, date_done, date_created)
+			VALUES ($1, $2, $3, $4, $5, $5)`), args...)
+	}
+	if sqldialect.Classify(err) == sqldialect.Conflict {
+		err = b.groupConflict(ctx, s, w, err)
+	}
+	if err == nil {
+		w.Answer.Outcome = driver.Stored
+	}
+	return err
+}
+
+// groupConflict returns why a group could not be inserted that no update changed: another
+// writer was quicker, or the table takes its id for that of another group. It is no error
+// if the very group stands, whose update MySQL may not count.
+func (b *DatabaseBackend) groupConflict(ctx context.Context, s session, w *driver.Write, conflict error) error {
+	q := b.dialect.Rebind(`SELECT group_id, result FROM ` + groupTable + ` WHERE group_id = $1`)
+	err := s.Rows(ctx, q, []any{w.ID}, func(scan func(...any) error) error {
+		var id string
+		var result []byte
+		err := scan(&id, &result)
+		switch {
+		case err != nil:
+		case id != w.ID:
+			conflict = fmt.Errorf("dbbackend: the table takes group id %.60q for that of another group: %w", w.ID, driver.ErrBadID)
+		case bytes.Equal(result, w.Row.(*groupRow).result):
+			conflict = nil
+		}
 		return err
+	})
+	if err != nil {
+		return err
+	}
+	return conflict
+}
+
+// getGroups reads groups. One expires as a SUCCESS does, after it was last saved.
+func (b *DatabaseBackend) getGroups(ctx context.Context, db *sqldialect.DB, wanted wanted) error {
+	in, args := b.dialect.In("group_id", 1, wanted.ids)
+	q := b.dialect.Rebind(`SELECT group_id, result, content_type, content_encoding, date_done FROM ` + groupTable + ` WHERE ` + in)
+	var id sql.RawBytes
+	return db.Rows(ctx, q, args, func(scan func(...any) error) error {
+		row := &groupRow{}
+		if err := scan(&id, &row.result, &row.contentType, &row.contentEncoding, b.scanTime(&row.done)); err != nil {
+			return err
+		}
+		if r := wanted.record(id); r == nil { // equal by the collation only
+		} else if r.Expired = b.expiry.expired(celeryresults.Success, row.done, b.now()); !r.Expired {
+			r.Row = row
+		}
+		return nil
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/celeryresults/celeryresults/driver"
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
 )
 
@@ -18,16 +19,17 @@ type labelled struct {
 	label
 }
 
-// putLabels notes the labels of the results that were stored, or perhaps were, so
+// putLabels notes the labels of the results that are stored, or perhaps are, so
 // that lists can be filtered by them. Labels of other records of a row may stand
 // there, too: whether a label counts is for the row to say.
-func (b *DatabaseBackend) putLabels(ctx context.Context, tx *sqldialect.Tx, entries []*entry, stored map[string]bool) error {
+func (b *DatabaseBackend) putLabels(ctx context.Context, tx *sqldialect.Tx, writes, perhaps []*driver.Write) error {
 	var all []labelled
-	for _, e := range entries {
-		for _, l := range e.labels {
-			if stored[e.id] || e.perhaps {
-				all = append(all, labelled{e.id, l})
-			}
+	for _, w := range writes {
+		if w.Answer.Outcome != driver.Stored && !slices.Contains(perhaps, w) {
+			continue
+		}
+		for _, l := range entryOf(w).labels {
+			all = append(all, labelled{w.ID, l})
 		}
 	}
 	for chunk := range slices.Chunk(all, labelsPerStatement) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/driver"
 	"github.com/celeryresults/celeryresults/internal/resultschema"
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
 )
@@ -34,33 +35,15 @@ type layout struct {
 // there at all. What would stand there is not kept, or lists by it are not
 // possible. Migrate adds what may be added.
 func (b *DatabaseBackend) MissingColumns(ctx context.Context) ([]string, error) {
-	if err := b.ready(ctx); err != nil {
-		return nil, err
-	}
-	tables, err := b.inspect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var missing []string
-	for _, c := range taskColumns {
-		if !tables.Has(resultschema.TaskTable, c.name) {
-			missing = append(missing, resultschema.TaskTable+"."+c.name)
-		}
-	}
-	for _, table := range []string{resultschema.GroupTable, resultschema.ChordCounterTable, resultschema.LabelTable, resultschema.ChordTable, resultschema.ChordMemberTable} {
-		if !tables.Has(table) {
-			missing = append(missing, table)
-		}
-	}
-	return missing, nil
-}
-
-func (b *DatabaseBackend) inspect(ctx context.Context) (tables resultschema.Tables, err error) {
-	err = b.retry(ctx, func() error {
-		tables, err = resultschema.Inspect(ctx, b.db.DB, b.dialect)
+	var tables resultschema.Tables
+	err := b.retry(ctx, func() (err error) {
+		tables, err = resultschema.Django.Inspect(ctx, b.db.DB, b.dialect)
 		return err
 	})
-	return tables, err
+	if err != nil {
+		return nil, fmt.Errorf("dbbackend: missing columns: %w", err)
+	}
+	return resultschema.Django.Missing(tables), nil
 }
 
 // tables returns the layout of the tables, which it looks at once.
@@ -68,9 +51,9 @@ func (b *DatabaseBackend) tables(ctx context.Context) (*layout, error) {
 	if l := b.layout.Load(); l != nil {
 		return l, nil
 	}
-	tables, err := b.inspect(ctx)
+	tables, err := resultschema.Django.Inspect(ctx, b.db.DB, b.dialect)
 	if err != nil {
-		return nil, err
+		return nil, b.explain(ctx, err)
 	}
 	l, err := b.newLayout(tables)
 	if err != nil {
@@ -192,6 +175,12 @@ var taskColumns = []column{
 	{"group_id", "text", true, assign, nullable(func(e *entry) string { return e.group })},
 }
 
+// has reports whether the task table has a column.
+func (l *layout) has(column string) bool {
+	_, there := l.width[column]
+	return there
+}
+
 // names lists the columns, each with a prefix.
 func (l *layout) names(prefix string) string {
 	names := make([]string, len(l.columns))
@@ -202,11 +191,8 @@ func (l *layout) names(prefix string) string {
 }
 
 func (l *layout) checkID(id string) error {
-	if id == "" {
-		return celeryresults.ErrNoTaskID
-	}
 	if err := checkText(id, l.width["task_id"]); err != nil {
-		return fmt.Errorf("dbbackend: task id %.60q %w: %w", id, err, celeryresults.ErrBadID)
+		return fmt.Errorf("dbbackend: task id %.60q %w: %w", id, err, driver.ErrBadID)
 	}
 	return nil
 }
@@ -221,19 +207,13 @@ func (l *layout) checkIDs(ids []string) error {
 }
 
 func (l *layout) checkGroup(id string) error {
-	if id == "" {
-		return celeryresults.ErrNoTaskID
-	}
 	if err := checkText(id, l.groupID); err != nil {
-		return fmt.Errorf("dbbackend: group id %.60q %w: %w", id, err, celeryresults.ErrBadID)
+		return fmt.Errorf("dbbackend: group id %.60q %w: %w", id, err, driver.ErrBadID)
 	}
 	return nil
 }
 
 func (l *layout) checkState(id string, state celeryresults.State) error {
-	if state == "" {
-		return fmt.Errorf("%w of task %q", celeryresults.ErrNoState, id)
-	}
 	if err := checkText(string(state), l.width["status"]); err != nil {
 		return fmt.Errorf("dbbackend: state %.60q of task %q %w", string(state), id, err)
 	}

@@ -4,16 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/driver"
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
 )
 
-// List implements celeryresults.Lister. A page is found by the key of the row
+// List implements driver.Lister. A page is found by the key of the row
 // before it, so that a late one costs what the first one costs. In tables that
 // Migrate made, each of the conditions States, Task, Worker, PeriodicTask,
 // GroupID and Labels has an index that is sorted by creation; further conditions
@@ -23,29 +25,94 @@ import (
 //
 // A list by GroupID or Labels needs what Migrate adds, and is
 // errors.ErrUnsupported without.
-func (b *DatabaseBackend) List(ctx context.Context, q celeryresults.Query) (*celeryresults.Page, error) {
-	if err := b.ready(ctx); err != nil {
-		return nil, err
+func (b *DatabaseBackend) List(ctx context.Context, q driver.Query) (page []driver.Record, next string, err error) {
+	l, err := b.tables(ctx)
+	if err != nil {
+		return nil, "", err
 	}
+	list, err := b.newListing(ctx, l, q)
+	if err != nil {
+		return nil, "", b.explain(ctx, err)
+	}
+	page, next, err = list.page(ctx, l)
+	return page, next, b.explain(ctx, err)
+}
+
+// Walk implements driver.Lister, by pages of a list.
+func (b *DatabaseBackend) Walk(ctx context.Context) iter.Seq2[driver.Record, error] {
+	return func(yield func(driver.Record, error) bool) {
+		for q := (driver.Query{Limit: driver.MaxLimit}); ; {
+			var page []driver.Record
+			var next string
+			err := b.retry(ctx, func() (err error) {
+				page, next, err = b.List(ctx, q)
+				return err
+			})
+			if err != nil {
+				yield(driver.Record{}, err)
+				return
+			}
+			for _, r := range page {
+				if !yield(r, nil) {
+					return
+				}
+			}
+			if q.Cursor = next; next == "" {
+				return
+			}
+		}
+	}
+}
+
+// Count implements driver.Lister. Counting a group's members needs the column group_id,
+// and is errors.ErrUnsupported without; see MissingColumns.
+func (b *DatabaseBackend) Count(ctx context.Context, of driver.Members) (map[driver.State]int, error) {
 	l, err := b.tables(ctx)
 	if err != nil {
 		return nil, err
 	}
-	list, err := b.newListing(ctx, l, q)
-	if err != nil {
-		return nil, fmt.Errorf("dbbackend: list: %w", err)
+	counts := map[driver.State]int{}
+	if of.Group == "" {
+		can := slices.DeleteFunc(slices.Clone(of.IDs), func(id string) bool { return l.checkID(id) != nil })
+		for ids := range slices.Chunk(can, countedTogether) {
+			in, args := b.inExactly("t.task_id", ids)
+			if err := b.count(ctx, counts, b.from(0, ids...), in, args); err != nil {
+				return nil, err
+			}
+		}
+		return counts, nil
 	}
-	page, err := list.page(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("dbbackend: list: %w", err)
+	if err := l.checkGroup(of.Group); err != nil {
+		return nil, err
 	}
-	return page, nil
+	if !l.has("group_id") {
+		return nil, fmt.Errorf("table %s has no column group_id, which celery-results migrate --alter adds: %w", taskTable, errors.ErrUnsupported)
+	}
+	return counts, b.count(ctx, counts, b.from(0, of.Group), b.dialect.SameKey("t.group_id", "$1"), []any{of.Group})
+}
+
+// countedTogether is how many tasks a statement counts: as many as have parameters in
+// every database.
+const countedTogether = 8192
+
+// count adds the rows of a condition, by their states.
+func (b *DatabaseBackend) count(ctx context.Context, counts map[driver.State]int, db *sqldialect.DB, condition string, args []any) error {
+	expired := b.expiry.condition("t.", len(args)+1)
+	q := b.dialect.Rebind(`SELECT t.status, COUNT(*) FROM ` + taskTable + ` t WHERE ` + condition + ` AND t.status <> '' AND ` + expired + ` IS NOT TRUE GROUP BY t.status`)
+	err := db.Rows(ctx, q, append(args, b.expiry.args(b.now(), b.dialect.Time)...), func(scan func(...any) error) error {
+		var state driver.State
+		var n int
+		err := scan(&state, &n)
+		counts[state] += n
+		return err
+	})
+	return b.explain(ctx, err)
 }
 
 // listing is a list under way.
 type listing struct {
 	b     *DatabaseBackend
-	query celeryresults.Query
+	query driver.Query
 	limit int
 	sum   uint32
 	after *cursor // nil for the first page
@@ -61,15 +128,9 @@ type listing struct {
 	branches []string
 }
 
-func (b *DatabaseBackend) newListing(ctx context.Context, l *layout, q celeryresults.Query) (*listing, error) {
-	if q.Limit < 0 {
-		return nil, fmt.Errorf("a limit of %d is negative", q.Limit)
-	}
-	list := &listing{b: b, query: q, sum: checksum(q), limit: min(q.Limit, celeryresults.MaxLimit), by: "t.date_created", id: "t.id"}
-	if q.Limit == 0 {
-		list.limit = celeryresults.DefaultLimit
-	}
-	if q.Order == celeryresults.ByDone {
+func (b *DatabaseBackend) newListing(ctx context.Context, l *layout, q driver.Query) (*listing, error) {
+	list := &listing{b: b, query: q, sum: checksum(q), limit: q.Limit, by: "t.date_created", id: "t.id"}
+	if q.Order == driver.ByDone {
 		list.by = "t.date_done"
 	}
 	if q.Cursor != "" {
@@ -120,7 +181,7 @@ func (l *listing) labels(layout *layout) error {
 		// COALESCE hides from planners that few rows of any two tables have the same.
 		l.join = " JOIN " + labelTable + " l ON l.result_id = t.id AND COALESCE(l.date_created = t.date_created, 1 = 0)"
 		l.need("l.name = " + l.bind(name) + " AND l.value = " + l.bind(value))
-		if l.query.Order == celeryresults.ByCreated {
+		if l.query.Order == driver.ByCreated {
 			l.by, l.id = "l.date_created", "l.result_id"
 		}
 	}
@@ -135,7 +196,7 @@ func (l *listing) texts(ctx context.Context, layout *layout) error {
 		if c.value == "" {
 			continue
 		}
-		if _, there := layout.width[c.column]; !there {
+		if !layout.has(c.column) {
 			return fmt.Errorf("by %s: table %s has no such column; celery-results migrate --alter adds it: %w", c.column, taskTable, errors.ErrUnsupported)
 		}
 		l.need(l.same(c.column, c.value))
@@ -150,7 +211,7 @@ func (l *listing) texts(ctx context.Context, layout *layout) error {
 		}
 	}
 	l.anyOf("status", states)
-	if q.Order == celeryresults.ByDone || !q.DoneFrom.IsZero() || !q.DoneBefore.IsZero() {
+	if q.Order == driver.ByDone || !q.DoneFrom.IsZero() || !q.DoneBefore.IsZero() {
 		l.need("t.status IN ('SUCCESS', 'FAILURE', 'REVOKED')")
 	}
 	return nil
@@ -245,16 +306,13 @@ func (b *DatabaseBackend) taskNames(ctx context.Context, l *layout, pattern stri
 	replacer := strings.NewReplacer("{table}", taskTable, "{most}", strconv.Itoa(mostDistinct+1))
 	q := b.dialect.Rebind(replacer.Replace(distinct[b.dialect == sqldialect.MySQL]))
 	seen := 0
-	err = b.retry(ctx, func() error {
-		names, seen = nil, 0
-		return b.reads.Rows(ctx, q, nil, func(scan func(...any) error) error {
-			var name string
-			err := scan(&name)
-			if seen++; celeryresults.Matches(pattern, name) {
-				names = append(names, name)
-			}
-			return err
-		})
+	err = b.reads.Rows(ctx, q, nil, func(scan func(...any) error) error {
+		var name string
+		err := scan(&name)
+		if seen++; celeryresults.Matches(pattern, name) {
+			names = append(names, name)
+		}
+		return err
 	})
 	return names, seen <= mostDistinct && len(names) <= mostNames, err
 }
@@ -263,7 +321,7 @@ func (b *DatabaseBackend) taskNames(ctx context.Context, l *layout, pattern stri
 // bounds from above for a small range, and sort it.
 func (l *listing) times() {
 	q := l.query
-	if l.after != nil && q.Order == celeryresults.ByCreated {
+	if l.after != nil && q.Order == driver.ByCreated {
 		q.CreatedBefore = time.Time{}
 	} else if l.after != nil {
 		q.DoneBefore = time.Time{}
@@ -310,38 +368,30 @@ func bigint(d *sqldialect.Dialect, parameter string) string {
 }
 
 // page reads one row more than the page has, to know whether another follows.
-func (l *listing) page(ctx context.Context) (*celeryresults.Page, error) {
+func (l *listing) page(ctx context.Context, tables *layout) (page []driver.Record, next string, err error) {
 	if l.after != nil {
 		l.need(l.keyset())
 	}
-	var page *celeryresults.Page
-	var last row
-	var more bool
-	seen := 0
-	err := l.b.rows(ctx, l.b.reads, l.rest(), l.args, func() {
-		page = &celeryresults.Page{Results: make([]*celeryresults.TaskMeta, 0, l.limit)}
-		more, seen = false, 0
-	}, func(r *row) {
+	page = make([]driver.Record, 0, l.limit)
+	last, seen := cursor{query: l.sum}, 0
+	err = l.b.rows(ctx, l.b.reads, tables, l.rest(), l.args, func(row *row) {
 		if seen++; seen > l.limit {
-			more = true
 			return
 		}
-		last = *r
-		if meta, err := l.b.meta(r); err == nil && !meta.Unknown && meta.HasLabels(l.query.Labels) {
-			page.Results = append(page.Results, meta)
+		last.id, last.at = row.id, row.created.UnixMicro()
+		if l.query.Order == driver.ByDone {
+			last.at = row.done.UnixMicro()
+		}
+		r := driver.Record{ID: row.taskID}
+		l.b.read(&r, row)
+		if meta, ok := r.Row.(*celeryresults.TaskMeta); r.Err != nil || ok && meta.HasLabels(l.query.Labels) {
+			page = append(page, r)
 		}
 	})
-	if err != nil {
-		return nil, err
+	if seen > l.limit {
+		next = last.String()
 	}
-	if more {
-		at := last.created
-		if l.query.Order == celeryresults.ByDone {
-			at = last.done
-		}
-		page.Next = cursor{query: l.sum, at: at.UnixMicro(), id: last.id}.String()
-	}
-	return page, nil
+	return page, next, err
 }
 
 // rest returns the statement behind SELECT … FROM the table: the keys of the page

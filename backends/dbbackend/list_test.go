@@ -141,7 +141,7 @@ func (m *model) meets(meta *celeryresults.TaskMeta, q celeryresults.Query) bool 
 }
 
 // walk returns the ids of all pages of a list, and calls between between two.
-func walk(t *testing.T, b *dbbackend.DatabaseBackend, q celeryresults.Query, between func()) []string {
+func walk(t *testing.T, b *celeryresults.Backend, q celeryresults.Query, between func()) []string {
 	t.Helper()
 	ids := []string{}
 	for pages := 0; ; pages++ {
@@ -296,7 +296,7 @@ func TestLimitsOfAPage(t *testing.T) {
 }
 
 // oddCursors are well formed, and lead nowhere.
-func oddCursors(t testing.TB, b *dbbackend.DatabaseBackend) []string {
+func oddCursors(t testing.TB, b *celeryresults.Backend) []string {
 	t.Helper()
 	page, err := b.List(t.Context(), celeryresults.Query{Limit: 1})
 	require.NoError(t, err)

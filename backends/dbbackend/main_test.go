@@ -139,7 +139,7 @@ func (b base) settings() celeryresults.Settings {
 }
 
 // open returns a backend of the test's database, with connections of its own.
-func (b base) open(t testing.TB, set ...func(*celeryresults.Settings)) *dbbackend.DatabaseBackend {
+func (b base) open(t testing.TB, set ...func(*celeryresults.Settings)) *celeryresults.Backend {
 	t.Helper()
 	s := b.settings()
 	for _, f := range set {
@@ -152,7 +152,7 @@ func (b base) open(t testing.TB, set ...func(*celeryresults.Settings)) *dbbacken
 }
 
 // at returns a backend over the test's handle, with a clock.
-func (b base) at(t testing.TB, now func() time.Time, set ...func(*celeryresults.Settings)) *dbbackend.DatabaseBackend {
+func (b base) at(t testing.TB, now func() time.Time, set ...func(*celeryresults.Settings)) *celeryresults.Backend {
 	t.Helper()
 	s := b.settings()
 	for _, f := range set {
@@ -162,6 +162,14 @@ func (b base) at(t testing.TB, now func() time.Time, set ...func(*celeryresults.
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, backend.Close()) })
 	return backend
+}
+
+// storeOf returns the store of a backend.
+func storeOf(t testing.TB, b *celeryresults.Backend) *dbbackend.DatabaseBackend {
+	t.Helper()
+	store, ok := dbbackend.StoreOf(b)
+	require.True(t, ok)
+	return store
 }
 
 // rows returns what a query selects, a map of texts for each row; NULL is nil.
@@ -232,7 +240,7 @@ func (b base) count(t testing.TB, query string, args ...any) int {
 
 func (b base) has(t testing.TB, table, column string) bool {
 	t.Helper()
-	tables, err := resultschema.Inspect(t.Context(), b.db, b.dialect)
+	tables, err := resultschema.Django.Inspect(t.Context(), b.db, b.dialect)
 	require.NoError(t, err)
 	return tables.Has(table, column)
 }
@@ -250,14 +258,14 @@ func inState(id string, state celeryresults.State) *celeryresults.TaskMeta {
 	return meta
 }
 
-func store(t testing.TB, b *dbbackend.DatabaseBackend, metas ...*celeryresults.TaskMeta) {
+func store(t testing.TB, b *celeryresults.Backend, metas ...*celeryresults.TaskMeta) {
 	t.Helper()
 	for _, meta := range metas {
 		require.NoError(t, b.StoreResult(t.Context(), meta), meta.TaskID)
 	}
 }
 
-func get(t testing.TB, b *dbbackend.DatabaseBackend, id string) *celeryresults.TaskMeta {
+func get(t testing.TB, b *celeryresults.Backend, id string) *celeryresults.TaskMeta {
 	t.Helper()
 	meta, err := b.GetTaskMeta(t.Context(), id)
 	require.NoError(t, err, id)

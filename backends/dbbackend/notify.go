@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/celeryresults/celeryresults/driver"
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
 )
 
@@ -24,10 +25,11 @@ const (
 	lastRelisten  = 2 * time.Second
 )
 
-// listener is the Push of a PostgreSQL backend: one connection listens for all
+// listener is the driver.Pusher of a PostgreSQL database: one connection listens for all
 // who wait. It has a goroutine only while somebody waits, and shortly after.
 type listener struct {
-	b *DatabaseBackend
+	b  *DatabaseBackend
+	to driver.Sink
 
 	mu      sync.Mutex
 	ids     map[string]bool // that are waited for; guarded by mu, as all that follows
@@ -39,7 +41,10 @@ type listener struct {
 	done    sync.WaitGroup
 }
 
-// Watch implements celeryresults.Push.
+// Listen implements driver.Pusher.
+func (l *listener) Listen(to driver.Sink) { l.to = to }
+
+// Watch implements driver.Pusher.
 func (l *listener) Watch(ids []string) {
 	l.mu.Lock()
 	for _, id := range ids {
@@ -58,11 +63,11 @@ func (l *listener) Watch(ids []string) {
 	}
 	l.mu.Unlock()
 	if live {
-		l.b.poller.Live(ids...)
+		l.to.Live(ids...)
 	}
 }
 
-// Unwatch implements celeryresults.Push.
+// Unwatch implements driver.Pusher.
 func (l *listener) Unwatch(ids []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -89,15 +94,15 @@ func (l *listener) run(ctx context.Context) {
 	for {
 		err := sqldialect.Listen(ctx, l.b.db.DB, channel, func() {
 			pause = firstRelisten
-			l.b.poller.Live(l.listens()...)
+			l.to.Live(l.listens()...)
 		}, func(id string) {
 			l.b.recent.add(id) // a replica may not have it yet
-			l.b.poller.Changed(id)
+			l.to.Changed(id)
 		})
 		if l.ended(ctx, err) {
 			return
 		}
-		l.b.poller.Lost()
+		l.to.Lost()
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:

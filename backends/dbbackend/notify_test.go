@@ -21,7 +21,7 @@ import (
 
 // notifying returns a backend in a fresh PostgreSQL database, with the trigger,
 // and another handle on it.
-func notifying(t *testing.T, url string, notify *bool) (*dbbackend.DatabaseBackend, *sql.DB) {
+func notifying(t *testing.T, url string, notify *bool) (*celeryresults.Backend, *sql.DB) {
 	t.Helper()
 	d := cache.Database{URL: url}
 	db, _, err := sqldialect.Open(d)
@@ -47,7 +47,7 @@ func listening(t *testing.T, db *sql.DB) (n int) {
 }
 
 // wait starts a wait and returns once it is pushed to, with what it will return.
-func wait(t *testing.T, b *dbbackend.DatabaseBackend, db *sql.DB, id string) <-chan error {
+func wait(t *testing.T, b *celeryresults.Backend, db *sql.DB, id string) <-chan error {
 	t.Helper()
 	ended := make(chan error, 1)
 	go func() {
@@ -60,8 +60,8 @@ func wait(t *testing.T, b *dbbackend.DatabaseBackend, db *sql.DB, id string) <-c
 	return ended
 }
 
-// reads counts the statements that read results, as the server does.
-func reads(t *testing.T, db *sql.DB) (n int) {
+// countReads counts the statements that read results, as the server does.
+func countReads(t *testing.T, db *sql.DB) (n int) {
 	t.Helper()
 	require.NoError(t, db.QueryRowContext(t.Context(), `SELECT COALESCE(sum(calls), 0) FROM pg_stat_statements WHERE query LIKE 'SELECT t.id, t.task_id%'`).Scan(&n))
 	return n
@@ -74,9 +74,9 @@ func TestAStoreWakesWhoWaitsWithoutPolling(t *testing.T) {
 	require.NoError(t, err)
 	ended := wait(t, b, db, "waited")
 	time.Sleep(200 * time.Millisecond) // it may ask a few times until it is told
-	before := reads(t, db)
+	before := countReads(t, db)
 	time.Sleep(2500 * time.Millisecond)
-	assert.LessOrEqual(t, reads(t, db)-before, 3, "one read a second, for safety")
+	assert.LessOrEqual(t, countReads(t, db)-before, 3, "one read a second, for safety")
 	stored := time.Now()
 	store(t, b, done("waited", 1))
 	require.NoError(t, <-ended)

@@ -20,7 +20,7 @@ import (
 
 // onEachServer runs a test on the databases that have a network in between, with
 // a backend that reaches its server through a proxy.
-func onEachServer(t *testing.T, test func(t *testing.T, b base, backend *dbbackend.DatabaseBackend, proxy *testserver.Proxy)) {
+func onEachServer(t *testing.T, test func(t *testing.T, b base, backend *celeryresults.Backend, proxy *testserver.Proxy)) {
 	for _, engine := range engines[1:] {
 		t.Run(engine.dialect.Name(), func(t *testing.T) {
 			t.Parallel()
@@ -78,13 +78,13 @@ func TestWithoutTablesNothingWorksAndTheErrorSaysWhy(t *testing.T) {
 		require.ErrorIs(t, err, celeryresults.ErrNoTable)
 		_, err = backend.Cleanup(t.Context())
 		require.ErrorIs(t, err, celeryresults.ErrNoTable)
-		missing, err := backend.MissingColumns(t.Context())
+		missing, err := storeOf(t, backend).MissingColumns(t.Context())
 		require.NoError(t, err)
 		assert.Contains(t, missing, resultschema.GroupTable)
 
 		b.migrate(t, dbbackend.MigrateOptions{})
 		store(t, backend, done("id", 1))
-		missing, err = backend.MissingColumns(t.Context())
+		missing, err = storeOf(t, backend).MissingColumns(t.Context())
 		require.NoError(t, err)
 		assert.Empty(t, missing)
 		b.exec(t, `DROP TABLE `+resultschema.TaskTable)
@@ -93,7 +93,7 @@ func TestWithoutTablesNothingWorksAndTheErrorSaysWhy(t *testing.T) {
 }
 
 func TestAContextThatEndsWhileAStatementHangsLeavesTheOutcomeUnknown(t *testing.T) {
-	onEachServer(t, func(t *testing.T, _ base, backend *dbbackend.DatabaseBackend, proxy *testserver.Proxy) {
+	onEachServer(t, func(t *testing.T, _ base, backend *celeryresults.Backend, proxy *testserver.Proxy) {
 		proxy.Hang(true)
 		for _, cancelling := range []bool{false, true} {
 			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
@@ -122,7 +122,7 @@ func TestAContextThatEndsWhileAStatementHangsLeavesTheOutcomeUnknown(t *testing.
 }
 
 func TestAStoreWithdrawnFromTheQueueNeverHappens(t *testing.T) {
-	onEachServer(t, func(t *testing.T, b base, backend *dbbackend.DatabaseBackend, proxy *testserver.Proxy) {
+	onEachServer(t, func(t *testing.T, b base, backend *celeryresults.Backend, proxy *testserver.Proxy) {
 		everyone(8, func(i int) { // opens connections
 			assert.NoError(t, backend.StoreResult(t.Context(), done(fmt.Sprint("warm-", i), 1)))
 		})
@@ -154,22 +154,31 @@ func TestALockedFileIsWaitedForAndGivenUp(t *testing.T) {
 	store(t, backend, done("warm", 1))
 	tx, err := b.db.BeginTx(t.Context(), nil) // immediate
 	require.NoError(t, err)
+	err = backend.StoreResult(within(t, 200*time.Millisecond), done("alone", 1))
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	assert.Equal(t, celeryresults.OutcomeNotStored, celeryresults.OutcomeOf(err))
 	var waiting sync.WaitGroup
 	waiting.Go(func() { assert.NoError(t, backend.StoreResult(t.Context(), done("waits", 1))) })
-	time.Sleep(50 * time.Millisecond)
-	everyone(4, func(i int) {
-		err := backend.StoreResult(within(t, 200*time.Millisecond), done(fmt.Sprint("withdrawn-", i), 1))
-		assert.ErrorIs(t, err, context.DeadlineExceeded)
-		assert.Equal(t, celeryresults.OutcomeNotStored, celeryresults.OutcomeOf(err))
+	told := make([]error, 4)
+	everyone(len(told), func(i int) {
+		told[i] = backend.StoreResult(within(t, 200*time.Millisecond), done(fmt.Sprint("left-", i), 1))
 	})
 	assert.Equal(t, celeryresults.Success, get(t, backend, "warm").State, "readers do not wait")
+	assert.True(t, get(t, backend, "alone").Unknown)
 	require.NoError(t, tx.Rollback())
 	waiting.Wait()
-	assert.Equal(t, 2, b.count(t, `SELECT COUNT(*) FROM `+resultschema.TaskTable))
+	store(t, backend, done("next", 1)) // behind all that was under way
+	for i, err := range told {
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		unknown := celeryresults.OutcomeOf(err) == celeryresults.OutcomeUnknown // it was left while the database had it
+		assert.True(t, unknown || get(t, backend, fmt.Sprint("left-", i)).Unknown, "%v", err)
+	}
+	assert.True(t, get(t, backend, "alone").Unknown)
+	assert.Equal(t, celeryresults.Success, get(t, backend, "waits").State)
 }
 
 func TestAStoreWhoseAnswerIsLostFindsItself(t *testing.T) {
-	onEachServer(t, func(t *testing.T, b base, backend *dbbackend.DatabaseBackend, proxy *testserver.Proxy) {
+	onEachServer(t, func(t *testing.T, b base, backend *celeryresults.Backend, proxy *testserver.Proxy) {
 		stored := 0
 		for requests := 1; requests <= 4; requests++ {
 			for _, labelled := range []bool{false, true} {
@@ -194,7 +203,7 @@ func TestAStoreWhoseAnswerIsLostFindsItself(t *testing.T) {
 }
 
 func TestNothingIsLostWhenConnectionsBreak(t *testing.T) {
-	onEachServer(t, func(t *testing.T, b base, backend *dbbackend.DatabaseBackend, proxy *testserver.Proxy) {
+	onEachServer(t, func(t *testing.T, b base, backend *celeryresults.Backend, proxy *testserver.Proxy) {
 		done1 := make(chan struct{})
 		var cuts sync.WaitGroup
 		cuts.Go(func() {

@@ -125,7 +125,7 @@ func (b base) most(list string, own bool) int {
 }
 
 // cost returns how many rows a list makes the database read, and why.
-func (b base) cost(t *testing.T, backend *dbbackend.DatabaseBackend, q celeryresults.Query) (int, string) {
+func (b base) cost(t *testing.T, backend *celeryresults.Backend, q celeryresults.Query) (int, string) {
 	t.Helper()
 	switch b.dialect {
 	case sqldialect.PostgreSQL:
@@ -138,7 +138,7 @@ func (b base) cost(t *testing.T, backend *dbbackend.DatabaseBackend, q celeryres
 
 // costPostgres looks at the plan for these arguments and at the one for any,
 // which the server may settle for.
-func (b base) costPostgres(t *testing.T, backend *dbbackend.DatabaseBackend, q celeryresults.Query) (int, string) {
+func (b base) costPostgres(t *testing.T, backend *celeryresults.Backend, q celeryresults.Query) (int, string) {
 	t.Helper()
 	statement, args, err := dbbackend.ListStatement(t.Context(), backend, q)
 	require.NoError(t, err)
@@ -231,7 +231,7 @@ func (b base) costMySQL(t *testing.T, q celeryresults.Query) (int, string) {
 
 // costSQLite knows no numbers: what is scanned without an index, or sorted as it
 // comes out of the table, counts as the whole of it.
-func (b base) costSQLite(t *testing.T, backend *dbbackend.DatabaseBackend, q celeryresults.Query) (int, string) {
+func (b base) costSQLite(t *testing.T, backend *celeryresults.Backend, q celeryresults.Query) (int, string) {
 	t.Helper()
 	statement, args, err := dbbackend.ListStatement(t.Context(), backend, q)
 	require.NoError(t, err)

@@ -3,11 +3,13 @@ package dbbackend
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/driver"
+	"github.com/celeryresults/celeryresults/internal/rank"
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
 )
 
@@ -45,8 +47,7 @@ func (c clock) text(t time.Time) string {
 // allowed is the condition that a row may be replaced: it has expired, or its
 // state gives way to the new one's power.
 func allowed(status, power, expired string) string {
-	return fmt.Sprintf("(%[2]s = %[4]d OR %[3]s OR %[2]s >= %[5]d AND %[1]s <> 'SUCCESS' AND (%[2]s = %[6]d OR %[1]s NOT IN ('FAILURE', 'REVOKED')))",
-		status, power, expired, everything, unready, anyFailure)
+	return "(" + expired + " OR " + rank.SQL(status, power) + ")"
 }
 
 func (b *DatabaseBackend) newPut(l *layout) put {
@@ -150,90 +151,63 @@ func (b *DatabaseBackend) mergedStatement(l *layout) string {
 		SELECT s.task_id FROM (SELECT task_id FROM updated UNION ALL SELECT task_id FROM inserted) s` + b.notify()
 }
 
-// connection is a database, or one connection of it.
-type connection interface {
-	session
-	InTx(ctx context.Context, f func(*sqldialect.Tx) error) error
-}
+// entryOf returns the row of a write.
+func entryOf(w *driver.Write) *entry { return w.Row.(*entry) }
 
-// onConnection runs f with a connection, so that what fails before, for want of
-// one, is known to have changed nothing. SQLite's driver does not tell what became
-// of a statement that its context ended: there they are short, and not ended.
-func (b *DatabaseBackend) onConnection(ctx context.Context, l *layout, f func(context.Context, connection) error) error {
-	if err := b.db.Prepare(ctx, l.put.kept()...); err != nil { // there may be but one connection
-		return err
-	}
-	return b.db.OnConn(ctx, func(conn *sqldialect.Conn) error {
-		if b.dialect == sqldialect.SQLite {
-			ctx = context.WithoutCancel(ctx)
-		}
-		return f(ctx, conn)
-	})
-}
-
-// putAll stores the requests as far as they may be and returns the ids of those
-// that are stored. Beside an error it returns those that are stored for certain.
-func (b *DatabaseBackend) putAll(ctx context.Context, conn connection, rs []*request) (stored map[string]bool, err error) {
-	l := rs[0].layout
-	entries := make([]*entry, len(rs))
-	labelled := false
-	for i, r := range rs {
-		entries[i] = r.entry
-		labelled = labelled || l.labels && len(r.entry.labels) > 0
-	}
-	if b.dialect != sqldialect.SQLite && !labelled {
-		return b.put(ctx, conn, l, entries)
-	}
-	err = conn.InTx(ctx, func(tx *sqldialect.Tx) error {
-		if stored, err = b.put(ctx, tx, l, entries); err != nil || !labelled {
-			return err
-		}
-		return b.putLabels(ctx, tx, entries, stored)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return stored, nil
-}
-
-func (b *DatabaseBackend) put(ctx context.Context, s session, l *layout, entries []*entry) (map[string]bool, error) {
+// put stores as far as it may, and marks what is stored. Of some, MySQL does not say
+// whether it has stored them.
+func (b *DatabaseBackend) put(ctx context.Context, s session, l *layout, writes []*driver.Write) (perhaps []*driver.Write, err error) {
 	switch b.dialect {
 	case sqldialect.PostgreSQL:
-		return b.putMerged(ctx, s, l, entries)
+		return nil, b.putMerged(ctx, s, l, writes)
 	case sqldialect.SQLite:
-		return b.putEach(ctx, s, l, entries)
+		return nil, b.putEach(ctx, s, l, writes)
 	}
-	return b.putApart(ctx, s, l, entries)
+	return b.putApart(ctx, s, l, writes)
 }
 
-func (b *DatabaseBackend) putMerged(ctx context.Context, s session, l *layout, entries []*entry) (map[string]bool, error) {
-	q, args := l.put.single, b.values(l, entries[0])
-	if len(entries) > 1 {
-		q, args = l.put.merged, b.arrays(l, entries)
+func (b *DatabaseBackend) putMerged(ctx context.Context, s session, l *layout, writes []*driver.Write) error {
+	var q sqldialect.Query
+	var args []any
+	if len(writes) > 1 {
+		q, args = l.put.merged, b.arrays(l, writes)
 	} else {
-		args = append(args, strconv.Itoa(int(entries[0].power)))
+		q, args = l.put.single, append(b.values(l, entryOf(writes[0])), strconv.Itoa(int(writes[0].Power)))
 	}
-	stored := make(map[string]bool, len(entries))
 	err := s.Rows(ctx, q, append(args, b.expiry.args(b.now(), b.dialect.Time)...), func(scan func(...any) error) error {
 		var id string
 		err := scan(&id)
-		stored[id] = true
+		markStored(writes, id)
 		return err
 	})
-	if err != nil {
-		return nil, err // the rows come before the commit does
+	if err != nil { // the rows come before the commit does
+		forgetAnswers(writes)
 	}
-	return stored, nil
+	return err
+}
+
+// markStored notes that the write of a task is stored.
+func markStored(writes []*driver.Write, id string) {
+	i, found := slices.BinarySearchFunc(writes, id, func(w *driver.Write, id string) int { return strings.Compare(w.ID, id) })
+	if found {
+		writes[i].Answer.Outcome = driver.Stored
+	}
+}
+
+func forgetAnswers(writes []*driver.Write) {
+	for _, w := range writes {
+		w.Answer = driver.Answer{}
+	}
 }
 
 // arrays returns the arrays of the columns and of the powers.
-func (b *DatabaseBackend) arrays(l *layout, entries []*entry) []any {
+func (b *DatabaseBackend) arrays(l *layout, writes []*driver.Write) []any {
 	c := clock{b.dialect}
 	args := make([]any, 0, len(l.columns)+8)
 	for _, column := range l.columns {
-		array := sqldialect.NewArray(64 * len(entries))
-		for _, e := range entries {
-			if text, null := column.value(e, c); null {
+		array := sqldialect.NewArray(64 * len(writes))
+		for _, w := range writes {
+			if text, null := column.value(entryOf(w), c); null {
 				array.AddNull()
 			} else {
 				array.Add(text)
@@ -241,31 +215,30 @@ func (b *DatabaseBackend) arrays(l *layout, entries []*entry) []any {
 		}
 		args = append(args, array.String())
 	}
-	powers := sqldialect.NewArray(8 * len(entries))
-	for _, e := range entries {
-		powers.Add(strconv.Itoa(int(e.power)))
+	powers := sqldialect.NewArray(8 * len(writes))
+	for _, w := range writes {
+		powers.Add(strconv.Itoa(int(w.Power)))
 	}
 	return append(args, powers.String())
 }
 
 // putEach stores one by one.
-func (b *DatabaseBackend) putEach(ctx context.Context, s session, l *layout, entries []*entry) (map[string]bool, error) {
-	stored := make(map[string]bool, len(entries))
+func (b *DatabaseBackend) putEach(ctx context.Context, s session, l *layout, writes []*driver.Write) error {
 	expiry := b.expiry.args(b.now(), b.dialect.Time)
-	for _, e := range entries {
-		values := b.values(l, e)
-		n, err := s.Affect(ctx, l.put.update, append(append(values[:len(values):len(values)], int(e.power)), expiry...)...)
+	for _, w := range writes {
+		values := b.values(l, entryOf(w))
+		n, err := s.Affect(ctx, l.put.update, append(append(values[:len(values):len(values)], int(w.Power)), expiry...)...)
 		if err == nil && n == 0 {
 			n, err = s.Affect(ctx, l.put.insert, values...)
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if n > 0 {
-			stored[e.id] = true
+			w.Answer.Outcome = driver.Stored
 		}
 	}
-	return stored, nil
+	return nil
 }
 
 // values returns what goes into the columns.
@@ -284,70 +257,66 @@ func (b *DatabaseBackend) values(l *layout, e *entry) []any {
 // return what they changed: it looks which rows are there, inserts the others
 // and updates these. What somebody else did in between is a Conflict, or not
 // among what is returned.
-func (b *DatabaseBackend) putApart(ctx context.Context, s session, l *layout, entries []*entry) (map[string]bool, error) {
-	ids := make([]string, len(entries))
-	for i, e := range entries {
-		ids[i] = e.id
-	}
-	standing, err := b.standing(ctx, s, ids)
+func (b *DatabaseBackend) putApart(ctx context.Context, s session, l *layout, writes []*driver.Write) (perhaps []*driver.Write, err error) {
+	standing, err := b.standing(ctx, s, writes)
 	if err != nil {
 		return nil, err
 	}
-	var absent, present []*entry
+	var absent, present []*driver.Write
 	others := len(standing)
-	for _, e := range entries {
-		s, there := standing[e.id]
+	for _, w := range writes {
+		s, there := standing[w.ID]
 		switch {
 		case !there:
-			absent = append(absent, e)
+			absent = append(absent, w)
 			continue
-		case b.mayReplace(e, s):
-			present = append(present, e)
+		case b.mayReplace(w, s):
+			present = append(present, w)
 		}
 		others--
 	}
-	if others > 0 && len(absent) > 0 { // with several entries, it is about one of them
-		return nil, fmt.Errorf("dbbackend: the table takes task id %.60q for that of another task: %w", absent[0].id, celeryresults.ErrBadID)
+	if others > 0 && len(absent) > 0 { // with several writes, it is about one of them
+		return nil, fmt.Errorf("dbbackend: the table takes task id %.60q for that of another task: %w", absent[0].ID, driver.ErrBadID)
 	}
-	stored := make(map[string]bool, len(entries))
-	if err := b.insertApart(ctx, s, l, absent, stored); err != nil {
+	if err := b.insertApart(ctx, s, l, absent); err != nil {
 		return nil, err
 	}
-	return stored, b.updateApart(ctx, s, l, present, standing, stored)
+	return b.updateApart(ctx, s, l, present, standing)
 }
 
-func (b *DatabaseBackend) insertApart(ctx context.Context, s session, l *layout, absent []*entry, stored map[string]bool) error {
+func (b *DatabaseBackend) insertApart(ctx context.Context, s session, l *layout, absent []*driver.Write) error {
 	if len(absent) == 0 {
 		return nil
 	}
 	rows := make([]string, len(absent))
 	args := make([]any, 0, len(absent)*len(l.columns))
-	for i, e := range absent {
+	for i, w := range absent {
 		rows[i] = "(" + sqldialect.Parameters(len(args)+1, len(l.columns)) + ")"
-		args = append(args, b.values(l, e)...)
+		args = append(args, b.values(l, entryOf(w))...)
 	}
 	q := b.dialect.Rebind(`INSERT INTO ` + taskTable + ` (` + l.names("") + `) VALUES ` + strings.Join(rows, ", "))
 	if _, err := s.Affect(ctx, q, args...); err != nil {
 		return err
 	}
-	for _, e := range absent {
-		stored[e.id] = true
+	for _, w := range absent {
+		w.Answer.Outcome = driver.Stored
 	}
 	return nil
 }
 
 // updateApart updates rows by their primary keys, which no assignment changes:
-// MySQL's assignments see the ones before them.
-func (b *DatabaseBackend) updateApart(ctx context.Context, s session, l *layout, present []*entry, standing map[string]standing, stored map[string]bool) error {
+// MySQL's assignments see the ones before them. It returns the writes when not all rows
+// were updated; some sessions don't count those that have the values already.
+func (b *DatabaseBackend) updateApart(ctx context.Context, s session, l *layout, present []*driver.Write, standing map[string]standing) (perhaps []*driver.Write, err error) {
 	if len(present) == 0 {
-		return nil
+		return nil, nil
 	}
 	u := cases{ids: make([]int64, len(present))}
 	values := make([][]any, len(present))
 	fresh := make([]bool, len(present))
-	for i, e := range present {
-		row := standing[e.id]
-		u.ids[i], values[i] = row.id, b.values(l, e)
+	for i, w := range present {
+		row := standing[w.ID]
+		u.ids[i], values[i] = row.id, b.values(l, entryOf(w))
 		fresh[i] = b.expiry.expired(row.state, row.written, b.now())
 	}
 	var sets []string
@@ -365,7 +334,7 @@ func (b *DatabaseBackend) updateApart(ctx context.Context, s session, l *layout,
 		})
 		sets = append(sets, c.name+" = "+set)
 	}
-	power := u.column(func(n int) string { return strconv.Itoa(int(present[n].power)) })
+	power := u.column(func(n int) string { return strconv.Itoa(int(present[n].Power)) })
 	in := make([]string, len(u.ids))
 	for i, id := range u.ids {
 		in[i] = strconv.FormatInt(id, 10)
@@ -373,14 +342,16 @@ func (b *DatabaseBackend) updateApart(ctx context.Context, s session, l *layout,
 	statement := `UPDATE ` + taskTable + ` SET ` + strings.Join(sets, ", ") + ` WHERE id IN (` + strings.Join(in, ", ") + `) AND ` +
 		allowed("status", power, b.expiry.condition("", len(u.args)+1))
 	n, err := s.Affect(ctx, b.dialect.Rebind(statement), append(u.args, b.expiry.args(b.now(), b.dialect.Time)...)...)
-	if err != nil {
-		return err
+	switch {
+	case err != nil:
+		return nil, err
+	case int(n) < len(present):
+		return present, nil
 	}
-	for _, e := range present {
-		stored[e.id] = int(n) == len(present)
-		e.perhaps = !stored[e.id]
+	for _, w := range present {
+		w.Answer.Outcome = driver.Stored
 	}
-	return nil
+	return nil, nil
 }
 
 // cases writes CASE expressions over primary keys.

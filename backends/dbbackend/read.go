@@ -9,288 +9,176 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/celeryresults/celeryresults"
-	"github.com/celeryresults/celeryresults/internal/keyvalue"
+	"github.com/celeryresults/celeryresults/driver"
+	"github.com/celeryresults/celeryresults/internal/document"
 	"github.com/celeryresults/celeryresults/internal/serialization"
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
 	"github.com/celeryresults/celeryresults/python"
 )
 
-// GetTaskMeta implements celeryresults.Backend. The reads of concurrent callers
-// are sent together. A result that has expired is unknown, also while its row is
-// still there.
-func (b *DatabaseBackend) GetTaskMeta(ctx context.Context, taskID string) (*celeryresults.TaskMeta, error) {
-	if err := b.check(ctx, taskID); err != nil {
-		return nil, err
-	}
-	meta, err := b.gets.Do(ctx, taskID)
-	switch {
-	case err != nil:
-		return nil, err
-	case meta == nil:
-		return celeryresults.NewUnknownMeta(taskID), nil
-	}
-	return meta, nil
-}
-
-// check returns why tasks can't be read.
-func (b *DatabaseBackend) check(ctx context.Context, taskIDs ...string) error {
-	if slices.Contains(taskIDs, "") {
-		return celeryresults.ErrNoTaskID
-	}
-	if err := b.ready(ctx); err != nil {
-		return err
-	}
+// Get implements driver.Store. A result that has expired is told as such while its row
+// is still there.
+func (b *DatabaseBackend) Get(ctx context.Context, kind driver.Kind, records []driver.Record, how driver.How) error {
 	l, err := b.tables(ctx)
 	if err != nil {
 		return err
 	}
-	return l.checkIDs(taskIDs)
+	if len(records) == 1 && kind == driver.Task && how&driver.States == 0 {
+		return b.explain(ctx, b.getOne(ctx, l, &records[0], how))
+	}
+	check := l.checkID
+	if kind == driver.Group {
+		check = l.checkGroup
+	}
+	w := newWanted(records, check)
+	if len(w.ids) == 0 {
+		return nil
+	}
+	db := b.from(how, w.ids...)
+	switch {
+	case kind == driver.Group:
+		err = b.getGroups(ctx, db, w)
+	case kind != driver.Task:
+		err = errors.ErrUnsupported
+	case how&driver.States != 0:
+		err = b.getStates(ctx, db, w)
+	default:
+		err = b.getMany(ctx, db, l, w)
+	}
+	return b.explain(ctx, err)
 }
 
-// from returns where tasks are to be read.
-func (b *DatabaseBackend) from(taskIDs ...string) *sqldialect.DB {
-	if b.recent.has(taskIDs...) {
+// from returns where tasks or groups are to be read.
+func (b *DatabaseBackend) from(how driver.How, ids ...string) *sqldialect.DB {
+	if how&driver.Primary != 0 || b.recent.has(ids...) {
 		return b.db
 	}
 	return b.reads
 }
 
-// readOne reads a task, nil if it is unknown.
-func (b *DatabaseBackend) readOne(ctx context.Context, taskID string) (*celeryresults.TaskMeta, error) {
-	l := b.layout.Load()
-	var r row
-	err := b.retry(ctx, func() error { return b.from(taskID).Row(ctx, l.one, []any{taskID}, b.destinations(&r)...) })
-	if errors.Is(err, sql.ErrNoRows) || err == nil && r.taskID != taskID { // equal by the collation only
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("dbbackend: get: %w", err)
-	}
-	return b.meta(&r)
+// wanted are records that are to be read.
+type wanted struct {
+	records []driver.Record
+	ids     []string       // of those whose ids the tables can hold
+	places  map[string]int // by id, in records; nil for one
 }
 
-// readMany reads tasks, nil for those that are unknown. A row without a state
-// fails it: whoever asked reads it alone then.
-func (b *DatabaseBackend) readMany(ctx context.Context, taskIDs []string) ([]*celeryresults.TaskMeta, error) {
-	found, err := b.find(ctx, b.from(taskIDs...), taskIDs)
-	if err != nil {
-		return nil, err
+// newWanted returns the records that can be read, and notes why others can't.
+func newWanted(records []driver.Record, check func(id string) error) wanted {
+	w := wanted{records: records, ids: make([]string, 0, len(records))}
+	if len(records) > 1 {
+		w.places = make(map[string]int, len(records))
 	}
-	return found, nil
-}
-
-// GetMany implements celeryresults.Backend, with one statement for every 1000
-// tasks, of which two run at a time.
-func (b *DatabaseBackend) GetMany(ctx context.Context, taskIDs []string) ([]*celeryresults.TaskMeta, error) {
-	if len(taskIDs) == 0 {
-		return nil, b.ready(ctx)
-	}
-	if err := b.check(ctx, taskIDs...); err != nil {
-		return nil, err
-	}
-	metas, err := b.find(ctx, b.from(taskIDs...), taskIDs)
-	if metas == nil {
-		return nil, fmt.Errorf("dbbackend: get many: %w", err)
-	}
-	fillUnknown(metas, taskIDs, err)
-	return metas, err
-}
-
-// fillUnknown puts metas for those that were not found, but not for those that
-// err says can't be read.
-func fillUnknown(metas []*celeryresults.TaskMeta, taskIDs []string, err error) {
-	unreadable := map[string]bool{}
-	for _, e := range unreadables(err) {
-		unreadable[e.ID] = true
-	}
-	for i, id := range taskIDs {
-		if metas[i] == nil && !unreadable[id] {
-			metas[i] = celeryresults.NewUnknownMeta(id)
+	for i := range records {
+		r := &records[i]
+		if r.Err = check(r.ID); r.Err != nil {
+			continue
+		}
+		w.ids = append(w.ids, r.ID)
+		if w.places != nil {
+			w.places[r.ID] = i
 		}
 	}
+	return w
 }
 
-// idsPerStatement is how many tasks a statement reads, and statementsAtOnce how
-// many statements of one call are under way together: the server works on one
-// while the rows of another are decoded.
-const (
-	idsPerStatement  = 1000
-	statementsAtOnce = 2
-)
+// record returns the record of an id, nil if it is not wanted: the collation of a
+// column may take it for another one.
+func (w wanted) record(id []byte) *driver.Record {
+	if w.places == nil && w.ids[0] == string(id) {
+		return &w.records[0]
+	}
+	if i, found := w.places[string(id)]; found {
+		return &w.records[i]
+	}
+	return nil
+}
 
-// find returns the tasks as they are in a database, nil for those that are not.
-// Rows without a state are nil, too, and errors beside the others; after any other
-// error there is nothing.
-func (b *DatabaseBackend) find(ctx context.Context, db *sqldialect.DB, taskIDs []string) ([]*celeryresults.TaskMeta, error) {
-	metas := make([]*celeryresults.TaskMeta, len(taskIDs))
-	places, ids := placesOf(taskIDs)
-	bad, err := b.inChunks(ctx, ids, func(ctx context.Context, chunk []string) (unreadable, err error) {
-		in, args := b.dialect.In("t.task_id", 1, chunk)
-		err = b.rows(ctx, db, ` WHERE `+in, args, func() {
-			unreadable = nil
-			for _, id := range chunk {
-				metas[places[id]] = nil
-			}
-		}, func(r *row) {
-			if place, wanted := places[r.taskID]; wanted { // or equal to a wanted id by the collation only
-				meta, err := b.meta(r)
-				metas[place], unreadable = meta, errors.Join(unreadable, err)
-			}
-		})
-		return unreadable, err
+// getOne reads a task.
+func (b *DatabaseBackend) getOne(ctx context.Context, l *layout, r *driver.Record, how driver.How) error {
+	if r.Err = l.checkID(r.ID); r.Err != nil {
+		return nil
+	}
+	s := b.newScanner()
+	err := b.from(how, r.ID).Row(ctx, l.one, []any{r.ID}, s.destinations[:]...)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && s.taskID != r.ID { // equal by the collation only
+		return nil
+	}
+	if err == nil {
+		b.read(r, &s.row)
+	}
+	return err
+}
+
+// getMany reads tasks.
+func (b *DatabaseBackend) getMany(ctx context.Context, db *sqldialect.DB, l *layout, w wanted) error {
+	in, args := b.dialect.In("t.task_id", 1, w.ids)
+	return b.rows(ctx, db, l, ` WHERE `+in, args, func(row *row) {
+		if r := w.record(serialization.BytesOf(row.taskID)); r != nil {
+			b.read(r, row)
+		}
 	})
-	if err != nil {
-		return nil, err
-	}
-	repeat(metas, taskIDs, places, ids)
-	return metas, bad
 }
 
-// GetStatuses implements celeryresults.StatusGetter, with the statements of
-// GetMany, but for columns that do not count.
-func (b *DatabaseBackend) GetStatuses(ctx context.Context, taskIDs []string) ([]celeryresults.Status, error) {
-	if len(taskIDs) == 0 {
-		return nil, b.ready(ctx)
-	}
-	if err := b.check(ctx, taskIDs...); err != nil {
-		return nil, err
-	}
-	db := b.from(taskIDs...)
-	unknown := celeryresults.NewUnknownMeta("").Status()
-	statuses := make([]celeryresults.Status, len(taskIDs))
-	places, ids := placesOf(taskIDs)
-	bad, err := b.inChunks(ctx, ids, func(ctx context.Context, chunk []string) (unreadable, err error) {
-		in, args := b.dialect.In("t.task_id", 1, chunk)
-		q := b.dialect.Rebind(`SELECT t.task_id, t.status, t.date_done FROM ` + taskTable + ` t WHERE ` + in)
-		var r row
-		destinations := []any{&r.taskID, &r.status, b.scanTime(&r.done)}
-		err = b.retry(ctx, func() error {
-			unreadable = nil
-			for _, id := range chunk {
-				statuses[places[id]] = unknown
-			}
-			return db.Rows(ctx, q, args, func(scan func(...any) error) error {
-				if err := scan(destinations...); err != nil {
-					return err
-				}
-				if place, wanted := places[r.taskID]; wanted {
-					status, err := b.status(&r)
-					statuses[place], unreadable = status, errors.Join(unreadable, err)
-				}
-				return nil
-			})
-		})
-		return unreadable, err
+// getStates reads only what counts of tasks.
+func (b *DatabaseBackend) getStates(ctx context.Context, db *sqldialect.DB, w wanted) error {
+	in, args := b.dialect.In("t.task_id", 1, w.ids)
+	q := b.dialect.Rebind(`SELECT t.task_id, t.status, t.date_done FROM ` + taskTable + ` t WHERE ` + in)
+	var id sql.RawBytes
+	var row row
+	destinations := []any{&id, stateText{&row.status}, b.scanTime(&row.done)}
+	return db.Rows(ctx, q, args, func(scan func(...any) error) error {
+		if err := scan(destinations...); err != nil {
+			return err
+		}
+		if r := w.record(id); r != nil {
+			b.readState(r, &row)
+		}
+		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("dbbackend: get statuses: %w", err)
-	}
-	repeat(statuses, taskIDs, places, ids)
-	return statuses, bad
-}
-
-// repeat fills in the answers for ids that were asked for again.
-func repeat[T any](answers []T, taskIDs []string, places map[string]int, once []string) {
-	if len(once) == len(taskIDs) {
-		return
-	}
-	for i, id := range taskIDs {
-		answers[i] = answers[places[id]]
-	}
-}
-
-// placesOf returns where each id stands, the first time, and each id once.
-func placesOf(taskIDs []string) (places map[string]int, once []string) {
-	places, once = make(map[string]int, len(taskIDs)), make([]string, 0, len(taskIDs))
-	for i, id := range taskIDs {
-		if _, there := places[id]; !there {
-			places[id] = i
-			once = append(once, id)
-		}
-	}
-	return places, once
-}
-
-// inChunks calls f with as many ids as a statement has, for a few statements at a
-// time, and joins what it says is unreadable. The first other error ends it.
-func (b *DatabaseBackend) inChunks(ctx context.Context, ids []string, f func(ctx context.Context, chunk []string) (unreadable, err error)) (error, error) { //nolint:revive,staticcheck // unreadable rows are errors beside an answer
-	if len(ids) <= idsPerStatement {
-		return f(ctx, ids)
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var (
-		workers sync.WaitGroup
-		mu      sync.Mutex
-		bad     []error // guarded by mu
-	)
-	chunks := slices.Collect(slices.Chunk(ids, idsPerStatement))
-	var next atomic.Int64
-	for range min(statementsAtOnce, len(chunks)) {
-		workers.Go(func() {
-			for ctx.Err() == nil {
-				n := int(next.Add(1)) - 1
-				if n >= len(chunks) {
-					return
-				}
-				unreadable, err := f(ctx, chunks[n])
-				if err != nil {
-					cancel(err)
-				}
-				mu.Lock()
-				bad = append(bad, unreadable)
-				mu.Unlock()
-			}
-		})
-	}
-	workers.Wait()
-	return errors.Join(bad...), context.Cause(ctx)
-}
-
-func unreadables(err error) []*celeryresults.UnreadableError {
-	var list []*celeryresults.UnreadableError
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // find joined them
-		for _, err := range joined.Unwrap() {
-			list = append(list, unreadables(err)...)
-		}
-	} else if e, ok := errors.AsType[*celeryresults.UnreadableError](err); ok {
-		list = append(list, e)
-	}
-	return list
 }
 
 // rows calls each for the rows that the rest of a statement selects; it must not
-// keep the row. A statement that fails is repeated: begin is called before each
-// attempt, and what was seen in another counts no more.
-func (b *DatabaseBackend) rows(ctx context.Context, db *sqldialect.DB, rest string, args []any, begin func(), each func(*row)) error {
-	l, err := b.tables(ctx)
-	if err != nil {
-		return err
-	}
+// keep the row.
+func (b *DatabaseBackend) rows(ctx context.Context, db *sqldialect.DB, l *layout, rest string, args []any, each func(*row)) error {
 	q := b.dialect.Rebind(`SELECT ` + l.fields + ` FROM ` + taskTable + ` t` + rest)
-	var r row
-	destinations := b.destinations(&r)
-	return b.retry(ctx, func() error {
-		begin()
-		return db.Rows(ctx, q, args, func(scan func(...any) error) error {
-			err := scan(destinations...)
-			if err == nil {
-				each(&r)
-			}
-			return err
-		})
+	s := b.newScanner()
+	return db.Rows(ctx, q, args, func(scan func(...any) error) error {
+		err := scan(s.destinations[:]...)
+		if err == nil {
+			each(&s.row)
+		}
+		return err
 	})
+}
+
+// Decode implements celeryresults.Encoding. The row was decoded when it was read, into the
+// place where it was allocated.
+func (b *DatabaseBackend) Decode(r *driver.Record) (*celeryresults.TaskMeta, error) {
+	return r.Row.(*celeryresults.TaskMeta), nil
+}
+
+// State implements celeryresults.Encoding.
+func (b *DatabaseBackend) State(r *driver.Record) (celeryresults.State, error) { return r.State, nil }
+
+// EncodeValue implements celeryresults.Encoding.
+func (b *DatabaseBackend) EncodeValue(v celeryresults.Value) (contentType string, data []byte, err error) {
+	return b.documents.EncodeValue(v)
+}
+
+// DecodeValue implements celeryresults.Encoding.
+func (b *DatabaseBackend) DecodeValue(contentType string, data []byte) (celeryresults.Value, error) {
+	return b.documents.DecodeValue(contentType, data)
 }
 
 // row is a row of the task table.
 type row struct {
 	id                           int64
-	taskID, status               string
+	taskID                       string
+	status                       celeryresults.State
 	contentType, contentEncoding string
 	result, meta                 []byte
 	args, kwargs                 []byte
@@ -303,7 +191,7 @@ type row struct {
 func (l *layout) readFields() string {
 	fields := []string{"t.id"}
 	for _, c := range taskColumns {
-		if _, there := l.width[c.name]; there {
+		if l.has(c.name) {
 			fields = append(fields, "t."+c.name)
 		} else {
 			fields = append(fields, "NULL")
@@ -312,11 +200,22 @@ func (l *layout) readFields() string {
 	return strings.Join(fields, ", ")
 }
 
-func (b *DatabaseBackend) destinations(r *row) []any {
-	return []any{
-		&r.id, &r.taskID, &r.status, &r.contentType, &r.contentEncoding, encoded{&r.result}, b.scanTime(&r.done), &r.traceback,
-		encoded{&r.meta}, encoded{&r.args}, encoded{&r.kwargs}, &r.name, &r.worker, b.scanTime(&r.created), &r.periodic, b.scanTime(&r.started), &r.group,
+// scanner is a row with the destinations to scan it into.
+type scanner struct {
+	row
+	destinations [17]any
+	times        [3]looseTime
+}
+
+func (b *DatabaseBackend) newScanner() *scanner {
+	s := &scanner{}
+	r := &s.row
+	s.times = [3]looseTime{b.scanTime(&r.done), b.scanTime(&r.created), b.scanTime(&r.started)}
+	s.destinations = [17]any{
+		&r.id, &r.taskID, stateText{&r.status}, &r.contentType, &r.contentEncoding, encoded{&r.result}, &s.times[0], &r.traceback,
+		encoded{&r.meta}, encoded{&r.args}, encoded{&r.kwargs}, &r.name, &r.worker, &s.times[1], &r.periodic, &s.times[2], &r.group,
 	}
+	return s
 }
 
 // encoded is a destination for what is decoded later. A text of the driver's is
@@ -338,10 +237,37 @@ func (e encoded) Scan(value any) error {
 	return nil
 }
 
+// stateText is a destination for a state, of which few differ.
+type stateText struct{ dst *celeryresults.State }
+
+// Scan implements sql.Scanner.
+func (s stateText) Scan(value any) error {
+	var text []byte
+	switch v := value.(type) {
+	case string:
+		text = serialization.BytesOf(v)
+	case []byte:
+		text = v
+	}
+	switch string(text) {
+	case string(celeryresults.Success):
+		*s.dst = celeryresults.Success
+	case string(celeryresults.Failure):
+		*s.dst = celeryresults.Failure
+	case string(celeryresults.Started):
+		*s.dst = celeryresults.Started
+	case string(celeryresults.Pending):
+		*s.dst = celeryresults.Pending
+	default:
+		*s.dst = celeryresults.State(text)
+	}
+	return nil
+}
+
 // scanTime returns a destination for a time. What is none, which only SQLite
 // lets stand there, is the zero time: it must not hide the rest of the row, nor
 // other rows.
-func (b *DatabaseBackend) scanTime(dst *time.Time) sql.Scanner {
+func (b *DatabaseBackend) scanTime(dst *time.Time) looseTime {
 	return looseTime{b.dialect.ScanTime(dst), dst}
 }
 
@@ -358,30 +284,33 @@ func (l looseTime) Scan(value any) error {
 	return nil
 }
 
-// status returns what counts of a row.
-func (b *DatabaseBackend) status(r *row) (celeryresults.Status, error) {
-	state := celeryresults.State(r.status)
+// errNoStatus is why a row can't be read.
+var errNoStatus = errors.New("its status is empty")
+
+// readState notes what counts of a row, and reports whether it stands.
+func (b *DatabaseBackend) readState(r *driver.Record, row *row) bool {
 	switch {
-	case state == "":
-		return celeryresults.Status{}, &celeryresults.UnreadableError{ID: r.taskID, Err: errors.New("its status is empty")}
-	case b.expiry.expired(state, r.done, b.now()):
-		return celeryresults.Status{State: celeryresults.Pending, Unknown: true, Expired: true}, nil
+	case row.status == "":
+		r.Err = &celeryresults.UnreadableError{ID: r.ID, Err: errNoStatus}
+		return false
+	case b.expiry.expired(row.status, row.done, b.now()):
+		r.Expired = true
+		return false
 	}
-	return celeryresults.Status{State: state}, nil
+	r.State = row.status
+	return true
 }
 
-// meta returns what a row says: of one that has expired no more than that.
-func (b *DatabaseBackend) meta(r *row) (*celeryresults.TaskMeta, error) {
-	status, err := b.status(r)
-	switch {
-	case err != nil:
-		return nil, err
-	case status.Expired:
-		unknown := celeryresults.NewUnknownMeta(r.taskID)
-		unknown.Expired = true
-		return unknown, nil
+// read notes what a row says: of one that has expired no more than that.
+func (b *DatabaseBackend) read(r *driver.Record, row *row) {
+	if b.readState(r, row) {
+		r.Row = b.meta(row)
 	}
-	state := status.State
+}
+
+// meta returns what a row says.
+func (b *DatabaseBackend) meta(r *row) *celeryresults.TaskMeta {
+	state := r.status
 	var both struct {
 		celeryresults.TaskMeta
 		row celeryresults.Row
@@ -402,7 +331,7 @@ func (b *DatabaseBackend) meta(r *row) (*celeryresults.TaskMeta, error) {
 	m.Row.Kwargs, m.Kwargs = d.shown(r.kwargs)
 	m.Extended = r.name.Valid || r.worker.Valid || r.args != nil || r.kwargs != nil
 	d.meta(m, r.meta)
-	return m, nil
+	return m
 }
 
 // decoder decodes the columns of a row that are serialized.
@@ -427,9 +356,9 @@ func (d *decoder) value(column []byte) celeryresults.Value {
 	}
 	data, err := d.bytes(column)
 	if err != nil {
-		return celeryresults.StoredValue(keyvalue.Unread(d.codec, err))
+		return celeryresults.StoredValue(document.Unread(d.codec, err))
 	}
-	return celeryresults.StoredValue(keyvalue.Whole(d.codec, data))
+	return celeryresults.StoredValue(document.Whole(d.codec, data))
 }
 
 // shown returns the text in task_args or task_kwargs, and the value of the
@@ -440,7 +369,7 @@ func (d *decoder) shown(column []byte) (string, celeryresults.Value) {
 		return "", celeryresults.Value{}
 	}
 	value := d.value(column)
-	if text := keyvalue.Text(value.Stored()); text != "" {
+	if text := document.Text(value.Stored()); text != "" {
 		return text, value
 	}
 	tree, err := value.Any()
@@ -460,7 +389,7 @@ func (d *decoder) meta(m *celeryresults.TaskMeta, column []byte) {
 		return
 	}
 	var rest []serialization.Field
-	_ = keyvalue.EachField(d.codec, data, func(f *serialization.Field) {
+	_ = document.EachField(d.codec, data, func(f *serialization.Field) {
 		if !known(m, f) {
 			rest = append(rest, *f)
 		}
@@ -474,19 +403,19 @@ func (d *decoder) meta(m *celeryresults.TaskMeta, column []byte) {
 func known(m *celeryresults.TaskMeta, f *serialization.Field) bool {
 	switch f.Name {
 	case "children":
-		m.Children = keyvalue.Tuples(f.Value)
+		m.Children = document.Tuples(f.Value)
 	case "retries":
-		m.Extended, m.Retries = true, keyvalue.Number(f.Value)
+		m.Extended, m.Retries = true, document.Number(f.Value)
 	case "queue":
-		m.Extended, m.Queue = true, keyvalue.Text(f.Value)
+		m.Extended, m.Queue = true, document.Text(f.Value)
 	case "group_id":
-		m.GroupID = keyvalue.Text(f.Value)
+		m.GroupID = document.Text(f.Value)
 	case "parent_id":
-		m.ParentID = keyvalue.Text(f.Value)
+		m.ParentID = document.Text(f.Value)
 	case "root_id":
-		m.RootID = keyvalue.Text(f.Value)
+		m.RootID = document.Text(f.Value)
 	case "stamped_headers":
-		m.StampedHeaders = keyvalue.Texts(f.Value)
+		m.StampedHeaders = document.Texts(f.Value)
 	default:
 		return knownText(m, f) || ours(m, f)
 	}
@@ -497,13 +426,13 @@ func known(m *celeryresults.TaskMeta, f *serialization.Field) bool {
 func knownText(m *celeryresults.TaskMeta, f *serialization.Field) bool {
 	switch f.Name {
 	case "traceback":
-		m.Traceback = keyvalue.Text(f.Value)
+		m.Traceback = document.Text(f.Value)
 	case "task_name":
-		m.Name = keyvalue.Text(f.Value)
+		m.Name = document.Text(f.Value)
 	case "worker":
-		m.Worker = keyvalue.Text(f.Value)
+		m.Worker = document.Text(f.Value)
 	case "periodic_task_name":
-		m.PeriodicTaskName = keyvalue.Text(f.Value)
+		m.PeriodicTaskName = document.Text(f.Value)
 	default:
 		return false
 	}
@@ -553,7 +482,7 @@ func others(m *celeryresults.TaskMeta, fields []serialization.Field) {
 		tree, err := f.Value.Decode()
 		switch {
 		case err != nil:
-			m.Meta = celeryresults.StoredValue(keyvalue.Unread(f.Value.Codec, err))
+			m.Meta = celeryresults.StoredValue(document.Unread(f.Value.Codec, err))
 			return
 		case f.Name == ownReserved:
 			pairs, _ := python.Pairs(tree)
@@ -576,85 +505,77 @@ func sortedKeys[V any](m map[string]V) []string {
 	return keys
 }
 
-// WaitFor implements celeryresults.Waiter: one poller asks for all waiters of the
-// backend together. On PostgreSQL a connection of its own listens to what stores
-// tell, and the poller asks only for these, and once a second for safety.
-func (b *DatabaseBackend) WaitFor(ctx context.Context, taskID string) (*celeryresults.TaskMeta, error) {
-	if err := b.check(ctx, taskID); err != nil {
-		return nil, err // it would fail the reads of all who wait
-	}
-	return b.poller.WaitFor(ctx, taskID)
-}
-
-// Await implements celeryresults.Awaiter, in the same way.
-func (b *DatabaseBackend) Await(ctx context.Context, taskID string, until func(*celeryresults.TaskMeta) bool) (*celeryresults.TaskMeta, error) {
-	if err := b.check(ctx, taskID); err != nil {
-		return nil, err
-	}
-	return b.poller.Await(ctx, taskID, until)
-}
-
-// AwaitMany implements celeryresults.ManyAwaiter, in the same way.
-func (b *DatabaseBackend) AwaitMany(ctx context.Context, taskIDs []string, until func(*celeryresults.TaskMeta) bool) error {
-	if len(taskIDs) == 0 {
-		return b.ready(ctx)
-	}
-	if err := b.check(ctx, taskIDs...); err != nil {
-		return err
-	}
-	return b.poller.AwaitMany(ctx, taskIDs, until)
-}
-
-// Forget implements celeryresults.Backend. With Settings.ResultTombstones rows
-// stay without what was in them, as rows of PENDING that have expired; where those
-// never expire, they are deleted.
-func (b *DatabaseBackend) Forget(ctx context.Context, taskIDs ...string) error {
-	if err := b.check(ctx, taskIDs...); err != nil {
-		return err
-	}
-	defer b.recent.add(taskIDs...)
-	for chunk := range slices.Chunk(taskIDs, idsPerStatement) {
-		if err := b.forget(ctx, chunk); err != nil {
-			return fmt.Errorf("dbbackend: forget: %w", err)
-		}
-	}
-	return nil
-}
-
-func (b *DatabaseBackend) forget(ctx context.Context, taskIDs []string) error {
-	in, args := b.dialect.In("task_id", 1, taskIDs)
-	if b.dialect == sqldialect.MySQL { // spare what is equal by the collation only
-		exact, more := b.dialect.In("CAST(task_id AS BINARY)", len(args)+1, taskIDs)
-		in, args = in+" AND "+exact, append(args, more...)
-	}
-	rows, rowArgs, err := b.forgetRows(in, args)
+// Delete implements driver.Store. With Settings.ResultTombstones rows of tasks stay
+// without what was in them, as rows of PENDING that have expired; where those never
+// expire, they are deleted.
+func (b *DatabaseBackend) Delete(ctx context.Context, kind driver.Kind, ids []string) error {
+	l, err := b.tables(ctx)
 	if err != nil {
 		return err
 	}
-	if !b.layout.Load().labels {
-		return b.change(ctx, rows, rowArgs...)
+	check := l.checkGroup
+	if kind == driver.Task {
+		check = l.checkID
+	}
+	for _, id := range ids {
+		if err := check(id); err != nil {
+			return err
+		}
+	}
+	defer b.recent.add(ids...)
+	switch kind {
+	case driver.Task:
+		err = b.forget(ctx, l, ids)
+	case driver.Group:
+		in, args := b.inExactly("group_id", ids)
+		_, err = b.db.Affect(ctx, b.dialect.Rebind(`DELETE FROM `+groupTable+` WHERE `+in), args...)
+	case driver.Chord:
+		err = b.deleteChords(ctx, l, ids)
+	default:
+		err = errors.ErrUnsupported
+	}
+	return b.explain(ctx, err)
+}
+
+// inExactly is the condition that a column is one of the ids, sparing what is equal by
+// the collation only.
+func (b *DatabaseBackend) inExactly(column string, ids []string) (string, []any) {
+	in, args := b.dialect.In(column, 1, ids)
+	if b.dialect == sqldialect.MySQL {
+		exact, more := b.dialect.In("CAST("+column+" AS BINARY)", len(args)+1, ids)
+		in, args = in+" AND "+exact, append(args, more...)
+	}
+	return in, args
+}
+
+func (b *DatabaseBackend) forget(ctx context.Context, l *layout, taskIDs []string) error {
+	in, args := b.inExactly("task_id", taskIDs)
+	rows, rowArgs, err := b.forgetRows(l, in, args)
+	if err != nil {
+		return err
+	}
+	if !l.labels {
+		_, err := b.db.Affect(ctx, rows, rowArgs...)
+		return err
 	}
 	labels := b.dialect.Rebind(`DELETE FROM ` + labelTable + ` WHERE result_id IN (SELECT id FROM ` + taskTable + ` WHERE ` + in + `)`)
-	return b.retry(ctx, func() error {
-		return b.db.InTx(ctx, func(tx *sqldialect.Tx) error {
-			if _, err := tx.Affect(ctx, labels, args...); err != nil {
-				return err
-			}
-			_, err := tx.Affect(ctx, rows, rowArgs...)
+	return b.db.InTx(ctx, func(tx *sqldialect.Tx) error {
+		if _, err := tx.Affect(ctx, labels, args...); err != nil {
 			return err
-		})
+		}
+		_, err := tx.Affect(ctx, rows, rowArgs...)
+		return err
 	})
 }
 
 // forgetRows returns the statement that forgets the rows of a condition.
-func (b *DatabaseBackend) forgetRows(in string, args []any) (sqldialect.Query, []any, error) {
+func (b *DatabaseBackend) forgetRows(l *layout, in string, args []any) (sqldialect.Query, []any, error) {
 	expires := b.expiry.of(celeryresults.Pending)
 	if b.settings.ResultTombstones == 0 || expires == celeryresults.Never {
 		return b.dialect.Rebind(`DELETE FROM ` + taskTable + ` WHERE ` + in), args, nil
 	}
-	l := b.layout.Load()
 	over := b.now().Add(-expires - time.Millisecond)
-	empty, err := b.encode(l, &celeryresults.TaskMeta{TaskID: "forgotten", State: celeryresults.Pending, DateDone: over, DateCreated: over}, false)
+	empty, err := b.encode(l, &celeryresults.TaskMeta{TaskID: "forgotten", State: celeryresults.Pending, DateDone: over, DateCreated: over})
 	if err != nil {
 		return sqldialect.Query{}, nil, err
 	}

@@ -3,6 +3,8 @@ package dbbackend
 import (
 	"sync"
 	"time"
+
+	"github.com/celeryresults/celeryresults/driver"
 )
 
 // recent remembers for a while which tasks and groups this process changed, so
@@ -30,6 +32,16 @@ func (r *recent) add(ids ...string) {
 	r.turn()
 	for _, id := range ids {
 		r.now[id] = true
+	}
+}
+
+// addWrites remembers what was stored. It does nothing on nil.
+func (r *recent) addWrites(writes []*driver.Write) {
+	if r == nil {
+		return
+	}
+	for _, w := range writes {
+		r.add(w.ID)
 	}
 }
 

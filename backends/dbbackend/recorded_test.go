@@ -14,7 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/celeryresults/celeryresults"
-	"github.com/celeryresults/celeryresults/backends/dbbackend"
 	"github.com/celeryresults/celeryresults/internal/resultschema"
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
 )
@@ -34,7 +33,7 @@ type record struct {
 // database.
 func recordings(t *testing.T) []record {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join("..", "backendtest", "testdata", "recorded", "django-db-*.jsonl"))
+	files, err := filepath.Glob(filepath.Join("..", "..", "driver", "drivertest", "testdata", "recorded", "django-db-*.jsonl"))
 	require.NoError(t, err)
 	require.Len(t, files, 3)
 	var all []record
@@ -78,7 +77,7 @@ func TestRowsOfPythonAreReadAndKept(t *testing.T) {
 	onEachTable(t, func(t *testing.T, b base) {
 		backend := b.open(t, forever)
 		copies := b.open(t, forever, func(s *celeryresults.Settings) { s.ResultExtended = false })
-		tables, err := resultschema.Inspect(t.Context(), b.db, b.dialect)
+		tables, err := resultschema.Django.Inspect(t.Context(), b.db, b.dialect)
 		require.NoError(t, err)
 		for _, r := range recordings(t) {
 			r.insert(t, b, tables)
@@ -122,7 +121,7 @@ func (r record) check(t *testing.T, meta *celeryresults.TaskMeta) {
 	}
 }
 
-func (r record) checkGroup(t *testing.T, backend *dbbackend.DatabaseBackend) {
+func (r record) checkGroup(t *testing.T, backend *celeryresults.Backend) {
 	t.Helper()
 	for range 2 {
 		group, err := backend.RestoreGroup(t.Context(), r.GroupID)

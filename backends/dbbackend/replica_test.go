@@ -149,7 +149,7 @@ func TestAReadingHandleNeverWrites(t *testing.T) {
 		require.NoError(t, backend.SaveGroup(t.Context(), celeryresults.ResultTuple{ID: "group"}))
 		_, err = backend.RestoreGroup(t.Context(), "group")
 		require.NoError(t, err)
-		_, err = backend.CleanupWith(t.Context(), dbbackend.CleanupOptions{OlderThan: time.Nanosecond})
+		_, err = storeOf(t, backend).CleanupWith(t.Context(), dbbackend.CleanupOptions{OlderThan: time.Nanosecond})
 		require.NoError(t, err)
 		require.NoError(t, backend.Forget(t.Context(), "task-000"))
 	})

@@ -35,6 +35,11 @@ func (b base) isolated(t *testing.T, level string) *sql.DB {
 		name = "tx_isolation"
 	}
 	config.Params = map[string]string{name: value}
+	return openMySQL(t, config)
+}
+
+func openMySQL(t *testing.T, config *mysql.Config) *sql.DB {
+	t.Helper()
 	connector, err := mysql.NewConnector(config)
 	require.NoError(t, err)
 	db := sql.OpenDB(connector)
@@ -56,7 +61,7 @@ func (b base) mysqlConfig(t *testing.T) *mysql.Config {
 	return config
 }
 
-func (b base) over(t *testing.T, db *sql.DB, o dbbackend.Options, set ...func(*celeryresults.Settings)) *dbbackend.DatabaseBackend {
+func (b base) over(t *testing.T, db *sql.DB, o dbbackend.Options, set ...func(*celeryresults.Settings)) *celeryresults.Backend {
 	t.Helper()
 	s := b.settings()
 	for _, f := range set {
@@ -117,7 +122,7 @@ func TestStoresInStrictSessionsLoseNothing(t *testing.T) {
 	const tasks = 60
 	states := []celeryresults.State{celeryresults.Started, celeryresults.Failure, "PROGRESS", celeryresults.Success}
 	onEachLevel(t, func(t *testing.T, b base, level string) {
-		backends := []*dbbackend.DatabaseBackend{b.over(t, b.isolated(t, level), dbbackend.Options{}), b.over(t, b.isolated(t, level), dbbackend.Options{})}
+		backends := []*celeryresults.Backend{b.over(t, b.isolated(t, level), dbbackend.Options{}), b.over(t, b.isolated(t, level), dbbackend.Options{})}
 		ids := numbered("strict", tasks)
 		everyone(len(backends)*len(states)*8, func(i int) {
 			backend, state := backends[i%2], states[i/2%len(states)]

@@ -8,43 +8,30 @@ import (
 	"strings"
 	"time"
 
-	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/driver"
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
 )
 
-var _ celeryresults.Statistician = (*DatabaseBackend)(nil)
-
-// Stats implements celeryresults.Statistician. The database counts, by the index of
+// Stats implements driver.Lister. The database counts, by the index of
 // date_done, and finds the percentiles by window functions. Expired rows that nobody
 // has removed count, too. Tables of django-celery-results before 2.6 have no
 // date_started, and so no processing times.
-func (b *DatabaseBackend) Stats(ctx context.Context, q celeryresults.StatsQuery) (*celeryresults.Stats, error) {
-	if err := b.ready(ctx); err != nil {
-		return nil, err
-	}
+func (b *DatabaseBackend) Stats(ctx context.Context, q driver.StatsQuery) (*driver.Stats, error) {
 	l, err := b.tables(ctx)
 	if err != nil {
 		return nil, err
 	}
 	s, err := b.span(q)
 	if err != nil {
-		return nil, fmt.Errorf("dbbackend: stats: %w", err)
+		return nil, err
 	}
-	_, started := l.width["date_started"]
-	err = b.retry(ctx, func() error {
-		s.stats.Tasks, s.tasks = nil, map[string]int{}
-		for i := range s.stats.Buckets {
-			s.stats.Buckets[i] = celeryresults.Bucket{From: s.stats.Buckets[i].From}
-		}
-		if err := s.count(ctx); err != nil || !started {
-			return err
-		}
-		return s.percentiles(ctx)
-	})
+	if err = s.count(ctx); err == nil && l.has("date_started") {
+		err = s.percentiles(ctx)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("dbbackend: stats: %w", err)
+		return nil, b.explain(ctx, err)
 	}
-	slices.SortStableFunc(s.stats.Tasks, func(x, y celeryresults.TaskStats) int {
+	slices.SortStableFunc(s.stats.Tasks, func(x, y driver.TaskStats) int {
 		if x.Total != y.Total {
 			return int(min(1, max(-1, y.Total-x.Total)))
 		}
@@ -56,13 +43,13 @@ func (b *DatabaseBackend) Stats(ctx context.Context, q celeryresults.StatsQuery)
 // spanStats are statistics under way.
 type spanStats struct {
 	b     *DatabaseBackend
-	stats *celeryresults.Stats
+	stats *driver.Stats
 	tasks map[string]int // by name, where in stats
 	width time.Duration  // of a bucket
 	args  []any          // from, until, and the width in microseconds
 }
 
-func (b *DatabaseBackend) span(q celeryresults.StatsQuery) (*spanStats, error) {
+func (b *DatabaseBackend) span(q driver.StatsQuery) (*spanStats, error) {
 	if q.Until.IsZero() {
 		q.Until = b.now()
 	}
@@ -70,17 +57,17 @@ func (b *DatabaseBackend) span(q celeryresults.StatsQuery) (*spanStats, error) {
 		q.From = q.Until.Add(-24 * time.Hour)
 	}
 	if q.Buckets == 0 {
-		q.Buckets = celeryresults.DefaultBuckets
+		q.Buckets = driver.DefaultBuckets
 	}
 	q.From, q.Until = q.From.UTC().Truncate(sqldialect.Precision), q.Until.UTC().Truncate(sqldialect.Precision)
 	whole := q.Until.Sub(q.From)
-	if q.Buckets < 0 || q.Buckets > celeryresults.MaxBuckets || whole < time.Duration(q.Buckets)*time.Millisecond {
-		return nil, fmt.Errorf("%d parts of %s: there can be up to %d, of a millisecond or more", q.Buckets, whole, celeryresults.MaxBuckets)
+	if q.Buckets < 0 || q.Buckets > driver.MaxBuckets || whole < time.Duration(q.Buckets)*time.Millisecond {
+		return nil, fmt.Errorf("%d parts of %s: there can be up to %d, of a millisecond or more", q.Buckets, whole, driver.MaxBuckets)
 	}
 	width := (whole + time.Duration(q.Buckets) - 1) / time.Duration(q.Buckets)
-	s := &spanStats{b: b, stats: &celeryresults.Stats{From: q.From, Until: q.Until}, width: width, args: []any{b.dialect.Time(q.From), b.dialect.Time(q.Until)}}
+	s := &spanStats{b: b, tasks: map[string]int{}, stats: &driver.Stats{From: q.From, Until: q.Until}, width: width, args: []any{b.dialect.Time(q.From), b.dialect.Time(q.Until)}}
 	for i := range q.Buckets {
-		s.stats.Buckets = append(s.stats.Buckets, celeryresults.Bucket{From: q.From.Add(time.Duration(i) * width)})
+		s.stats.Buckets = append(s.stats.Buckets, driver.Bucket{From: q.From.Add(time.Duration(i) * width)})
 	}
 	return s, nil
 }
@@ -94,7 +81,7 @@ func (s *spanStats) count(ctx context.Context) error {
 		taskTable + ` WHERE ` + countsInSpan + `) s GROUP BY task_name, status, bucket`)
 	return s.b.reads.Rows(ctx, q, s.args, func(scan func(...any) error) error {
 		var name sql.NullString
-		var state celeryresults.State
+		var state driver.State
 		var bucket, n int64
 		if err := scan(&name, &state, &bucket, &n); err != nil {
 			return err
@@ -103,12 +90,12 @@ func (s *spanStats) count(ctx context.Context) error {
 		if !there {
 			i = len(s.stats.Tasks)
 			s.tasks[name.String] = i
-			s.stats.Tasks = append(s.stats.Tasks, celeryresults.TaskStats{Task: name.String, States: map[celeryresults.State]int64{}})
+			s.stats.Tasks = append(s.stats.Tasks, driver.TaskStats{Task: name.String, States: map[driver.State]int64{}})
 		}
 		s.stats.Tasks[i].States[state] += n
 		s.stats.Tasks[i].Total += n
 		s.at(bucket).Done += n
-		if state == celeryresults.Failure {
+		if state == driver.Failure {
 			s.at(bucket).Failed += n
 		}
 		return nil
@@ -140,7 +127,7 @@ func (s *spanStats) bucket() string {
 }
 
 // at returns the bucket of a number: rounding may be off by one at the edges.
-func (s *spanStats) at(n int64) *celeryresults.Bucket {
+func (s *spanStats) at(n int64) *driver.Bucket {
 	return &s.stats.Buckets[min(max(n, 0), int64(len(s.stats.Buckets)-1))]
 }
 

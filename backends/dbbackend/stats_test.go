@@ -46,7 +46,7 @@ func TestStats(t *testing.T) {
 		assert.Zero(t, last.Failed)
 		assert.EqualValues(t, 10, earlier.Done)
 		assert.EqualValues(t, 5, earlier.Failed)
-		missing, err := backend.MissingColumns(t.Context())
+		missing, err := storeOf(t, backend).MissingColumns(t.Context())
 		require.NoError(t, err)
 		if fmt.Sprint(missing) == fmt.Sprint([]string(nil)) { // date_started is there
 			assert.InDelta(t, 50*time.Millisecond, last.Median, float64(time.Millisecond))

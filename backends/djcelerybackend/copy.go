@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
 
 	"github.com/celeryresults/celeryresults"
@@ -23,44 +22,40 @@ type CopyReport struct {
 	Refused    int // results that the other backend can't hold
 }
 
-// rowsPerCopy is how many rows are copied at a time, and writers how many are stored at
-// once.
-const (
-	rowsPerCopy = 500
-	writers     = 16
-)
+// writers is how many results are stored at once.
+const writers = 16
 
-// Copy copies all results and groups to another backend, in the order of their primary
-// keys, and leaves these tables as they are. What the other backend has stays: a copy that
-// was broken off is repeated, and goes on where it was. What can't be read or held is
-// counted, and told to failed, which may be nil; progress, which may be nil, too, is
-// called after each batch. Both are called by one goroutine.
-func (b *DatabaseBackend) Copy(ctx context.Context, to celeryresults.Backend, failed func(id string, err error), progress func(CopyReport)) (CopyReport, error) {
+// Copy copies all results and groups of a Backend that New or Open returned to another
+// one, in the order of their primary keys, and leaves the tables as they are. What the
+// other one has stays: a copy that was broken off is repeated, and goes on where it was.
+// What can't be read or held is counted, and told to failed, which may be nil; progress,
+// which may be nil, too, is called after each batch. Both are called by one goroutine.
+func Copy(ctx context.Context, from, to *celeryresults.Backend, failed func(id string, err error), progress func(CopyReport)) (CopyReport, error) {
+	b, ok := from.Driver().(*DatabaseBackend)
+	if !ok {
+		return CopyReport{}, fmt.Errorf("djcelerybackend: copy: %s has no such tables: %w", from.Name(), errors.ErrUnsupported)
+	}
 	c := copier{from: b, to: to, failed: failed}
 	if c.failed == nil {
 		c.failed = func(string, error) {}
 	}
-	for last := int64(0); ; {
-		rows, err := b.rows(ctx, `id > $1 ORDER BY id LIMIT `+strconv.Itoa(rowsPerCopy), []any{last})
-		if err != nil || len(rows) == 0 {
-			if err == nil {
-				err = c.groups(ctx)
-			}
-			return c.report, err
+	for rows, err := range pages(ctx, b, b.rows, (*row).key) {
+		if err == nil {
+			err = c.copy(ctx, rows)
 		}
-		last = rows[len(rows)-1].id
-		if err := c.copy(ctx, rows); err != nil {
+		if err != nil {
 			return c.report, err
 		}
 		if progress != nil {
 			progress(c.report)
 		}
 	}
+	return c.report, c.groups(ctx)
 }
 
 type copier struct {
 	from   *DatabaseBackend
-	to     celeryresults.Backend
+	to     *celeryresults.Backend
 	failed func(id string, err error)
 	report CopyReport
 }
@@ -79,18 +74,17 @@ func (c *copier) copy(ctx context.Context, rows []*row) error {
 		switch {
 		case standing[i] == nil || !standing[i].Unknown || standing[i].Expired:
 			c.report.Standing++
-		case c.from.expired(r.done):
+		case c.from.base.Expired(r.done):
 			c.report.Expired++
 		default:
-			meta, err := r.read()
-			if err == nil {
-				if _, bad := meta.Result.Any(); bad != nil {
-					err = &celeryresults.UnreadableError{ID: r.taskID, Err: bad}
-				}
+			meta := r.read()
+			_, err := meta.Result.Any()
+			if r.status == "" {
+				err = celeryresults.ErrNoState
 			}
 			if err != nil {
 				c.report.Unreadable++
-				c.failed(r.taskID, err)
+				c.failed(r.taskID, &celeryresults.UnreadableError{ID: r.taskID, Err: err})
 				continue
 			}
 			if meta.DateDone.IsZero() {
@@ -147,26 +141,25 @@ func permanent(err error) bool {
 }
 
 func (c *copier) groups(ctx context.Context) error {
-	to, ok := celeryresults.BackendAs[celeryresults.Grouper](c.to)
-	if !ok {
-		return nil
-	}
-	for last := int64(0); ; {
-		rows, err := c.from.groupRows(ctx, `id > $1 ORDER BY id LIMIT `+strconv.Itoa(rowsPerCopy), []any{last})
-		if err != nil || len(rows) == 0 {
+	for rows, err := range pages(ctx, c.from, c.from.groupRows, (*groupRow).key) {
+		if err != nil {
 			return err
 		}
-		last = rows[len(rows)-1].id
 		for _, r := range rows {
-			if err := c.group(ctx, to, r); err != nil {
+			err := c.group(ctx, r)
+			if errors.Is(err, errors.ErrUnsupported) {
+				return nil // the other backend keeps no groups
+			}
+			if err != nil {
 				return fmt.Errorf("djcelerybackend: copy group %q: %w", r.groupID, err)
 			}
 		}
 	}
+	return nil
 }
 
-func (c *copier) group(ctx context.Context, to celeryresults.Grouper, r *groupRow) error {
-	if c.from.expired(r.done) {
+func (c *copier) group(ctx context.Context, r *groupRow) error {
+	if c.from.base.Expired(r.done) {
 		c.report.Expired++
 		return nil
 	}
@@ -177,14 +170,14 @@ func (c *copier) group(ctx context.Context, to celeryresults.Grouper, r *groupRo
 		return nil
 	}
 	group.ID = r.groupID
-	_, err = to.RestoreGroup(ctx, group.ID)
+	_, err = c.to.RestoreGroup(ctx, group.ID)
 	switch {
 	case err == nil:
 		return nil // it stands
 	case !errors.Is(err, celeryresults.ErrUnknownGroup):
 		return err
 	}
-	if err := to.SaveGroup(ctx, group); err != nil {
+	if err := c.to.SaveGroup(ctx, group); err != nil {
 		return err
 	}
 	c.report.Groups++

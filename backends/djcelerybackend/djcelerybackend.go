@@ -15,18 +15,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
+	"iter"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/cache"
+	"github.com/celeryresults/celeryresults/driver"
 	"github.com/celeryresults/celeryresults/internal/compression"
-	"github.com/celeryresults/celeryresults/internal/keyvalue"
-	"github.com/celeryresults/celeryresults/internal/retry"
+	"github.com/celeryresults/celeryresults/internal/document"
 	"github.com/celeryresults/celeryresults/internal/serialization"
 	"github.com/celeryresults/celeryresults/internal/serialization/pickle"
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
+	"github.com/celeryresults/celeryresults/internal/sqlstore"
 )
 
 // The tables of djcelery.models.
@@ -35,50 +37,59 @@ const (
 	groupTable = "celery_tasksetmeta"
 )
 
-// DatabaseBackend is a celeryresults.Backend that reads, and stores nothing. Make one
-// with New or Open. All methods are safe for concurrent use.
+// DatabaseBackend is the store of a celeryresults.Backend that reads, and stores nothing.
+// New and Open return such a Backend, whose Driver it is. All methods are safe for
+// concurrent use.
 //
 // What django-celery's admin has hidden is not there. Results expire after
 // result_expires, by date_done.
 type DatabaseBackend struct {
-	db      *sqldialect.DB
-	dialect *sqldialect.Dialect
-	expires time.Duration
-	retries retry.Policy
-	now     func() time.Time
-	owned   *sql.DB
-	poller  *celeryresults.Poller
+	driver.Unlisted
+	celeryresults.Encoding // of values; nothing is stored
+
+	base *sqlstore.Store
 }
 
 var (
-	_ celeryresults.Backend = (*DatabaseBackend)(nil)
-	_ celeryresults.Waiter  = (*DatabaseBackend)(nil)
-	_ celeryresults.Grouper = (*DatabaseBackend)(nil)
+	_ driver.Store           = (*DatabaseBackend)(nil)
+	_ driver.Lister          = (*DatabaseBackend)(nil)
+	_ celeryresults.Encoding = (*DatabaseBackend)(nil)
 )
 
-// New returns a backend over an open database, which stays the caller's. Of the settings
-// it uses ResultExpires and the retry settings. The engine is postgresql, mysql or
-// sqlite; empty, the driver tells.
-func New(db *sql.DB, s celeryresults.Settings, engine string) (*DatabaseBackend, error) {
-	if db == nil {
-		return nil, errors.New("djcelerybackend: new: no database")
-	}
-	dialect, err := sqldialect.ForDriver(db)
-	if engine != "" {
-		dialect, err = sqldialect.ForEngine(engine)
-	}
+// Options are what New takes beside the settings. The zero value is fine.
+type Options struct {
+	// Engine is postgresql, mysql or sqlite, for drivers whose type does not tell,
+	// such as wrapped ones. Default: told by the driver.
+	Engine string
+}
+
+// New returns a Backend over an open database, which stays the caller's. Of the settings
+// it uses ResultExpires and the retry settings. It returns an error for an unknown driver
+// when the Options name no engine.
+func New(db *sql.DB, s celeryresults.Settings, o Options) (*celeryresults.Backend, error) {
+	return newBackend(db, s, o, false)
+}
+
+func newBackend(db *sql.DB, s celeryresults.Settings, o Options, owned bool) (*celeryresults.Backend, error) {
+	base, err := sqlstore.New(db, o.Engine, s, nil)
 	if err != nil {
 		return nil, fmt.Errorf("djcelerybackend: new: %w", err)
 	}
-	b := &DatabaseBackend{db: sqldialect.NewDB(db, dialect), dialect: dialect, expires: s.Expires(), retries: retry.From(s), now: time.Now}
-	b.poller = celeryresults.NewPoller(b.GetMany)
-	return b, nil
+	if owned {
+		base.Own()
+	}
+	encoding, err := document.NewEncoding(celeryresults.Settings{}, driver.Traits{})
+	if err != nil {
+		return nil, fmt.Errorf("djcelerybackend: new: %w", err)
+	}
+	b := &DatabaseBackend{Encoding: encoding, base: base}
+	return celeryresults.NewBackend(b, b, s, nil)
 }
 
 // Open opens the database of a ResultBackend of the form
 // django-celery+postgresql://user:password@host/name, or for django-celery that of
 // DATABASES, which RESULT_DATABASE may name. Close closes it.
-func Open(s celeryresults.Settings) (*DatabaseBackend, error) {
+func Open(s celeryresults.Settings) (*celeryresults.Backend, error) {
 	database := cache.Database{}
 	if url, ok := strings.CutPrefix(s.ResultBackend, "django-celery+"); ok {
 		database.URL = url
@@ -92,57 +103,26 @@ func Open(s celeryresults.Settings) (*DatabaseBackend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("djcelerybackend: open: %w", err)
 	}
-	b, err := New(db, s, dialect.Name())
+	b, err := newBackend(db, s, Options{Engine: dialect.Name()}, true)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	b.owned = db
 	return b, nil
 }
 
-// Close ends the waits, and closes the database that Open opened.
-func (b *DatabaseBackend) Close() error {
-	err := errors.Join(b.poller.Close(), b.db.CloseStatements())
-	if b.owned != nil {
-		err = errors.Join(err, sqldialect.UnlessGone(b.owned.Close()))
-	}
-	return err
+// Traits implements driver.Store.
+func (b *DatabaseBackend) Traits() driver.Traits {
+	return driver.Traits{Name: "django-celery", GetMost: sqlstore.Most, KeepsExpired: true, ReadOnly: true}
 }
 
-var errReads = fmt.Errorf("djcelerybackend: django-celery's tables are only read: %w", errors.ErrUnsupported)
+// Close implements driver.Store. It closes the database that Open opened.
+func (b *DatabaseBackend) Close() error { return b.base.Close() }
 
-// StoreResult returns errors.ErrUnsupported.
-func (b *DatabaseBackend) StoreResult(_ context.Context, meta *celeryresults.TaskMeta, _ ...celeryresults.StoreOption) error {
-	if meta == nil || meta.TaskID == "" {
-		return celeryresults.ErrNoTaskID
+// Put implements driver.Store. It stores nothing.
+func (b *DatabaseBackend) Put(_ context.Context, writes []*driver.Write) {
+	for _, w := range writes {
+		w.Answer = driver.Answer{Outcome: driver.NotStored, Err: errors.ErrUnsupported}
 	}
-	return &celeryresults.StoreError{TaskID: meta.TaskID, Outcome: celeryresults.OutcomeNotStored, Err: errReads}
-}
-
-// SaveGroup returns errors.ErrUnsupported.
-func (b *DatabaseBackend) SaveGroup(context.Context, celeryresults.ResultTuple) error {
-	return errReads
-}
-
-func (b *DatabaseBackend) do(ctx context.Context, what string, operation func() error) error {
-	err := b.retries.Do(ctx, func(ctx context.Context) error { return ctx.Err() }, retryable, operation)
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case sqldialect.Classify(err) == sqldialect.NoTable:
-		return fmt.Errorf("%w of django-celery's: %w", celeryresults.ErrNoTable, err)
-	}
-	return fmt.Errorf("djcelerybackend: %s: %w", what, err)
-}
-
-func retryable(err error) bool {
-	switch sqldialect.Classify(err) {
-	case sqldialect.Transient, sqldialect.Disconnected, sqldialect.Locked:
-		return true
-	}
-	return false
 }
 
 // row is a row of the task table.
@@ -156,77 +136,91 @@ type row struct {
 
 const columns = `id, task_id, status, result, date_done, traceback, meta`
 
-func (b *DatabaseBackend) rows(ctx context.Context, where string, args []any) ([]*row, error) {
-	q := b.dialect.Rebind(`SELECT ` + columns + ` FROM ` + taskTable + ` WHERE NOT hidden AND ` + where)
-	var rows []*row
-	err := b.do(ctx, "get", func() error {
-		rows = nil
-		return b.db.Rows(ctx, q, args, func(scan func(...any) error) error {
-			r := new(row)
-			rows = append(rows, r)
-			return scan(&r.id, &r.taskID, &r.status, &r.result, b.dialect.ScanTime(&r.done), &r.traceback, &r.meta)
-		})
+func (b *DatabaseBackend) rows(ctx context.Context, where string, args []any) (rows []*row, err error) {
+	q := b.base.Dialect.Rebind(`SELECT ` + columns + ` FROM ` + taskTable + ` WHERE NOT hidden AND ` + where)
+	err = b.base.DB.Rows(ctx, q, args, func(scan func(...any) error) error {
+		r := new(row)
+		rows = append(rows, r)
+		return scan(&r.id, &r.taskID, &r.status, &r.result, b.base.ScanTime(&r.done), &r.traceback, &r.meta)
 	})
 	return rows, err
 }
 
-// GetTaskMeta implements celeryresults.Backend (djcelery's TaskManager.get_task).
-func (b *DatabaseBackend) GetTaskMeta(ctx context.Context, taskID string) (*celeryresults.TaskMeta, error) {
-	metas, err := b.GetMany(ctx, []string{taskID})
-	if err != nil {
-		return nil, err
-	}
-	return metas[0], nil
+// pages yields the rows of a table in the order of their primary keys.
+func pages[R any](ctx context.Context, b *DatabaseBackend, rows func(context.Context, string, []any) ([]R, error), key func(R) int64) iter.Seq2[[]R, error] {
+	return sqlstore.Pages(ctx, b.base, func(last int64) ([]R, error) {
+		return rows(ctx, `id > $1 ORDER BY id LIMIT `+strconv.Itoa(rowsAtATime), []any{last})
+	}, key)
 }
 
-// idsPerStatement is how many tasks are asked for together.
-const idsPerStatement = 1000
+func (r *row) key() int64 { return r.id }
 
-// GetMany implements celeryresults.Backend.
-func (b *DatabaseBackend) GetMany(ctx context.Context, taskIDs []string) ([]*celeryresults.TaskMeta, error) {
-	if slices.Contains(taskIDs, "") {
-		return nil, celeryresults.ErrNoTaskID
-	}
-	found := make(map[string]*row, len(taskIDs))
-	for chunk := range slices.Chunk(taskIDs, idsPerStatement) {
-		in, args := b.dialect.In("task_id", 1, chunk)
+func (r *groupRow) key() int64 { return r.id }
+
+// rowsAtATime is how many rows a walk or a copy reads at a time.
+const rowsAtATime = 500
+
+// Get implements driver.Store (djcelery's TaskManager.get_task and
+// TaskSetManager.restore_taskset).
+func (b *DatabaseBackend) Get(ctx context.Context, kind driver.Kind, records []driver.Record, _ driver.How) error {
+	w := sqlstore.NewWanted(records, func(string) error { return nil })
+	switch kind {
+	case driver.Task:
+		in, args := b.base.Dialect.In("task_id", 1, w.IDs)
 		rows, err := b.rows(ctx, in, args)
-		if err != nil {
-			return nil, err
+		for _, row := range rows {
+			b.found(w.Record(row.taskID), row)
 		}
-		for _, r := range rows {
-			found[r.taskID] = r
+		return b.base.Explain(ctx, err)
+	case driver.Group:
+		in, args := b.base.Dialect.In("taskset_id", 1, w.IDs)
+		rows, err := b.groupRows(ctx, in, args)
+		for _, row := range rows {
+			if r := w.Record(row.groupID); r == nil {
+				continue
+			} else if r.Expired = b.base.Expired(row.done); !r.Expired {
+				r.Row = row
+			}
 		}
+		return b.base.Explain(ctx, err)
 	}
-	metas := make([]*celeryresults.TaskMeta, len(taskIDs))
-	var bad []error
-	for i, id := range taskIDs {
-		r := found[id]
-		switch {
-		case r == nil:
-			metas[i] = celeryresults.NewUnknownMeta(id)
-		case b.expired(r.done):
-			metas[i] = celeryresults.NewUnknownMeta(id)
-			metas[i].Expired = true
-		default:
-			var err error
-			if metas[i], err = r.read(); err != nil {
-				bad = append(bad, err)
+	return errors.ErrUnsupported
+}
+
+// found fills in a record that is wanted.
+func (b *DatabaseBackend) found(r *driver.Record, row *row) {
+	if r != nil && b.base.Stands(r, row.status, row.done) {
+		r.Row = row
+	}
+}
+
+// Walk implements driver.Lister, in the order of the primary keys.
+func (b *DatabaseBackend) Walk(ctx context.Context) iter.Seq2[driver.Record, error] {
+	return func(yield func(driver.Record, error) bool) {
+		for rows, err := range pages(ctx, b, b.rows, (*row).key) {
+			if err != nil {
+				yield(driver.Record{}, err)
+			}
+			for _, row := range rows {
+				r := driver.Record{ID: row.taskID}
+				if b.found(&r, row); !yield(r, nil) {
+					return
+				}
 			}
 		}
 	}
-	return metas, errors.Join(bad...)
 }
 
-func (b *DatabaseBackend) expired(done time.Time) bool {
-	return b.expires != celeryresults.Never && !done.IsZero() && done.Before(b.now().Add(-b.expires))
+// State implements celeryresults.Encoding.
+func (b *DatabaseBackend) State(r *driver.Record) (celeryresults.State, error) { return r.State, nil }
+
+// Decode implements celeryresults.Encoding.
+func (b *DatabaseBackend) Decode(r *driver.Record) (*celeryresults.TaskMeta, error) {
+	return r.Row.(*row).read(), nil
 }
 
 // read returns what a row says.
-func (r *row) read() (*celeryresults.TaskMeta, error) {
-	if r.status == "" {
-		return nil, &celeryresults.UnreadableError{ID: r.taskID, Err: errors.New("its status is empty")}
-	}
+func (r *row) read() *celeryresults.TaskMeta {
 	m := &celeryresults.TaskMeta{
 		TaskID: r.taskID, State: celeryresults.State(r.status), Traceback: r.traceback.String,
 		Result: pickled(r.result), Row: &celeryresults.Row{Updated: r.done},
@@ -238,7 +232,7 @@ func (r *row) read() (*celeryresults.TaskMeta, error) {
 		doc, _ := tree.(map[string]any)
 		m.Children = childrenOf(doc["children"])
 	}
-	return m, nil
+	return m
 }
 
 // pickled returns the value of a PickledObjectField: base64 of a pickle, which may be
@@ -249,14 +243,14 @@ func pickled(column []byte) celeryresults.Value {
 	}
 	data, err := base64.StdEncoding.AppendDecode(nil, bytes.TrimSpace(column))
 	if err != nil {
-		return celeryresults.StoredValue(keyvalue.Unread(pickle.Codec, err))
+		return celeryresults.StoredValue(document.Unread(pickle.Codec, err))
 	}
 	if len(data) > 1 && data[0] == 0x78 { // no pickle begins so
 		if data, err = inflate(data); err != nil {
-			return celeryresults.StoredValue(keyvalue.Unread(pickle.Codec, err))
+			return celeryresults.StoredValue(document.Unread(pickle.Codec, err))
 		}
 	}
-	return celeryresults.StoredValue(keyvalue.Whole(pickle.Codec, data))
+	return celeryresults.StoredValue(document.Whole(pickle.Codec, data))
 }
 
 func inflate(data []byte) ([]byte, error) {
@@ -278,47 +272,32 @@ func childrenOf(tree any) []celeryresults.ResultTuple {
 		return nil
 	}
 	if len(list) > 0 {
-		if first, ok := keyvalue.TupleOfObject(list[0]); ok {
+		if first, ok := document.TupleOfObject(list[0]); ok {
 			children := []celeryresults.ResultTuple{first}
 			for _, item := range list[1:] {
-				if child, ok := keyvalue.TupleOfObject(item); ok {
+				if child, ok := document.TupleOfObject(item); ok {
 					children = append(children, child)
 				}
 			}
 			return children
 		}
 	}
-	return keyvalue.Tuples(serialization.Value{Node: tree})
+	return document.Tuples(serialization.Value{Node: tree})
 }
 
-// WaitFor implements celeryresults.Waiter.
-func (b *DatabaseBackend) WaitFor(ctx context.Context, taskID string) (*celeryresults.TaskMeta, error) {
-	if taskID == "" {
-		return nil, celeryresults.ErrNoTaskID
+// Delete implements driver.Store: it deletes the rows.
+func (b *DatabaseBackend) Delete(ctx context.Context, kind driver.Kind, ids []string) error {
+	table, key := taskTable, "task_id"
+	switch kind {
+	case driver.Task:
+	case driver.Group:
+		table, key = groupTable, "taskset_id"
+	default:
+		return errors.ErrUnsupported
 	}
-	return b.poller.WaitFor(ctx, taskID)
-}
-
-// Forget implements celeryresults.Backend: it deletes the rows.
-func (b *DatabaseBackend) Forget(ctx context.Context, taskIDs ...string) error {
-	if slices.Contains(taskIDs, "") {
-		return celeryresults.ErrNoTaskID
-	}
-	for chunk := range slices.Chunk(taskIDs, idsPerStatement) {
-		in, args := b.dialect.In("task_id", 1, chunk)
-		if err := b.delete(ctx, `DELETE FROM `+taskTable+` WHERE `+in, args...); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (b *DatabaseBackend) delete(ctx context.Context, text string, args ...any) error {
-	q := b.dialect.Rebind(text)
-	return b.do(ctx, "forget", func() error {
-		_, err := b.db.Affect(ctx, q, args...)
-		return err
-	})
+	in, args := b.base.InExactly(key, ids)
+	_, err := b.base.DB.Affect(ctx, b.base.Dialect.Rebind(`DELETE FROM `+table+` WHERE `+in), args...)
+	return b.base.Explain(ctx, err)
 }
 
 // groupRow is a row of the group table.
@@ -329,33 +308,19 @@ type groupRow struct {
 	done    time.Time
 }
 
-func (b *DatabaseBackend) groupRows(ctx context.Context, where string, args []any) ([]*groupRow, error) {
-	q := b.dialect.Rebind(`SELECT id, taskset_id, result, date_done FROM ` + groupTable + ` WHERE NOT hidden AND ` + where)
-	var rows []*groupRow
-	err := b.do(ctx, "get groups", func() error {
-		rows = nil
-		return b.db.Rows(ctx, q, args, func(scan func(...any) error) error {
-			r := new(groupRow)
-			rows = append(rows, r)
-			return scan(&r.id, &r.groupID, &r.result, b.dialect.ScanTime(&r.done))
-		})
+func (b *DatabaseBackend) groupRows(ctx context.Context, where string, args []any) (rows []*groupRow, err error) {
+	q := b.base.Dialect.Rebind(`SELECT id, taskset_id, result, date_done FROM ` + groupTable + ` WHERE NOT hidden AND ` + where)
+	err = b.base.DB.Rows(ctx, q, args, func(scan func(...any) error) error {
+		r := new(groupRow)
+		rows = append(rows, r)
+		return scan(&r.id, &r.groupID, &r.result, b.base.ScanTime(&r.done))
 	})
 	return rows, err
 }
 
-// RestoreGroup implements celeryresults.Grouper (djcelery's TaskSetManager.restore_taskset).
-func (b *DatabaseBackend) RestoreGroup(ctx context.Context, groupID string) (celeryresults.ResultTuple, error) {
-	if groupID == "" {
-		return celeryresults.ResultTuple{}, celeryresults.ErrNoTaskID
-	}
-	rows, err := b.groupRows(ctx, b.dialect.SameKey("taskset_id", "$1"), []any{groupID})
-	if err != nil {
-		return celeryresults.ResultTuple{}, err
-	}
-	if len(rows) == 0 || b.expired(rows[0].done) {
-		return celeryresults.ResultTuple{}, fmt.Errorf("%w %q", celeryresults.ErrUnknownGroup, groupID)
-	}
-	return rows[0].read()
+// DecodeGroup implements celeryresults.Encoding.
+func (b *DatabaseBackend) DecodeGroup(r *driver.Record) (celeryresults.ResultTuple, error) {
+	return r.Row.(*groupRow).read()
 }
 
 func (r *groupRow) read() (celeryresults.ResultTuple, error) {
@@ -366,20 +331,12 @@ func (r *groupRow) read() (celeryresults.ResultTuple, error) {
 	if err != nil {
 		return unreadable(err)
 	}
-	if group, ok := keyvalue.TupleOfObject(tree); ok {
+	if group, ok := document.TupleOfObject(tree); ok {
 		return group, nil
 	}
-	tuples := keyvalue.Tuples(serialization.Value{Node: []any{tree}})
+	tuples := document.Tuples(serialization.Value{Node: []any{tree}})
 	if len(tuples) != 1 {
 		return unreadable(errors.New("it is no group of Celery's"))
 	}
 	return tuples[0], nil
-}
-
-// DeleteGroup implements celeryresults.Grouper.
-func (b *DatabaseBackend) DeleteGroup(ctx context.Context, groupID string) error {
-	if groupID == "" {
-		return celeryresults.ErrNoTaskID
-	}
-	return b.delete(ctx, `DELETE FROM `+groupTable+` WHERE `+b.dialect.SameKey("taskset_id", "$1"), groupID)
 }

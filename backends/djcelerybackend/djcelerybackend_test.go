@@ -99,7 +99,7 @@ func onEach(t *testing.T, at time.Time, test func(t *testing.T, b base)) {
 	}
 }
 
-func open(t *testing.T, b base, expires time.Duration) *djcelerybackend.DatabaseBackend {
+func open(t *testing.T, b base, expires time.Duration) *celeryresults.Backend {
 	t.Helper()
 	old, err := djcelerybackend.Open(celeryresults.Settings{
 		ResultBackend: "django-celery", ResultExpires: expires, Databases: map[string]cache.Database{"default": b.database},
@@ -125,7 +125,7 @@ var want = map[string]string{
 
 var at = time.Date(2015, 3, 1, 12, 0, 0, 123456000, time.UTC)
 
-func check(t *testing.T, b celeryresults.Backend, id string) {
+func check(t *testing.T, b *celeryresults.Backend, id string) {
 	t.Helper()
 	meta, err := b.GetTaskMeta(t.Context(), id)
 	require.NoError(t, err)
@@ -170,9 +170,24 @@ func TestOldRowsAreRead(t *testing.T) {
 		require.NoError(t, err)
 		assert.True(t, meta.Unknown)
 
+		var walked []string
+		for meta, err := range old.Walk(t.Context()) {
+			require.NoError(t, err)
+			walked = append(walked, meta.TaskID)
+		}
+		assert.Len(t, walked, len(want), "without int, but with the broken one")
+		assert.NotContains(t, walked, "hidden")
+		require.NoError(t, old.DeleteGroup(t.Context(), "group"))
+		_, err = old.RestoreGroup(t.Context(), "group")
+		require.ErrorIs(t, err, celeryresults.ErrUnknownGroup)
+
 		meta, err = open(t, b, time.Hour).GetTaskMeta(t.Context(), "text")
 		require.NoError(t, err)
 		assert.True(t, meta.Expired)
+		wrapped, err := djcelerybackend.New(b.db, celeryresults.Settings{}, djcelerybackend.Options{Engine: b.dialect.Name()})
+		require.NoError(t, err)
+		require.ErrorIs(t, wrapped.SaveGroup(t.Context(), celeryresults.ResultTuple{ID: "new"}), errors.ErrUnsupported)
+		require.NoError(t, wrapped.Close())
 	})
 }
 
@@ -193,7 +208,7 @@ func TestOldRowsAreCopied(t *testing.T) {
 		}
 		var failed []string
 		batches := 0
-		report, err := old.Copy(t.Context(), to, func(id string, err error) { failed = append(failed, id) }, func(djcelerybackend.CopyReport) { batches++ })
+		report, err := djcelerybackend.Copy(t.Context(), old, to, func(id string, err error) { failed = append(failed, id) }, func(djcelerybackend.CopyReport) { batches++ })
 		require.NoError(t, err)
 		assert.Equal(t, djcelerybackend.CopyReport{Copied: len(want) - 1 + 1200, Groups: 2, Standing: 1, Unreadable: 1}, report)
 		assert.Equal(t, []string{"broken"}, failed)
@@ -210,10 +225,10 @@ func TestOldRowsAreCopied(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, []celeryresults.ResultTuple{{ID: "int"}}, group.Children)
 
-		report, err = old.Copy(t.Context(), to, nil, nil)
+		report, err = djcelerybackend.Copy(t.Context(), old, to, nil, nil)
 		require.NoError(t, err)
 		assert.Equal(t, djcelerybackend.CopyReport{Standing: len(want) + 1200, Unreadable: 1}, report)
-		report, err = open(t, b, time.Hour).Copy(t.Context(), to, nil, nil)
+		report, err = djcelerybackend.Copy(t.Context(), open(t, b, time.Hour), to, nil, nil)
 		require.NoError(t, err)
 		assert.Equal(t, 1+2, report.Expired, "the broken one, and the groups")
 	})

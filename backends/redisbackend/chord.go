@@ -2,9 +2,6 @@ package redisbackend
 
 import (
 	"context"
-	"crypto/rand"
-	"errors"
-	"fmt"
 	"hash/fnv"
 	"slices"
 	"strconv"
@@ -13,9 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/celeryresults/celeryresults"
-	"github.com/celeryresults/celeryresults/internal/keyvalue"
-	"github.com/celeryresults/celeryresults/internal/serialization/registry"
+	"github.com/celeryresults/celeryresults/driver"
 )
 
 // A chord of StartChord is a hash:
@@ -25,15 +20,15 @@ import (
 //	m:<task id>    the place of a member
 //	r:<task id>    set once the member has reported
 //	by, until      who has claimed it, and until when by Redis' clock, in milliseconds
+//	done           set once it was handed over, when all else is gone
 //
 // Chords are divided among chordTags; each tag has an index, a sorted set of the
 // chords that are complete, scored by when their claim ends. A tag in braces
 // keeps a chord and its index in one slot of a cluster.
 const (
-	chordTags    = 16
-	memberField  = "m:"
-	chordPrefix  = "celery-chord-{"
-	chordsAtOnce = 100 // that a sweep reads of an index
+	chordTags   = 16
+	memberField = "m:"
+	chordPrefix = "celery-chord-{"
 )
 
 // chordKeys returns the keys of a chord and of its index.
@@ -48,7 +43,7 @@ func (b *RedisBackend) chordIndex(tag int) string {
 	return b.keys.Own(chordPrefix + strconv.Itoa(tag) + "}")
 }
 
-// startScript keeps a chord, unless it stands already.
+// startScript keeps a chord, unless it or its mark stands already.
 //
 //	KEYS[1]        the chord
 //	ARGV[1]        the expiry in seconds, 0 for never
@@ -117,201 +112,61 @@ end
 return 1
 `)
 
-// leaveScript ends a claim, unless somebody else has it.
+// releaseScript ends a claim, unless somebody else has it.
 //
 //	KEYS[1]  the chord
 //	KEYS[2]  the index
 //	ARGV[1]  the chord's id
-//	ARGV[2]  the token of the claim; empty: whoever has it
-//	ARGV[3]  done: the chord goes; free: the next sweep may claim it
-var leaveScript = redis.NewScript(`
-local by = redis.call('HGET', KEYS[1], 'by')
-if ARGV[2] ~= '' and by ~= ARGV[2] then
+//	ARGV[2]  the token of the claim
+//	ARGV[3]  done: a mark stays of the chord; free: the next one may claim it
+//	ARGV[4]  the expiry of the mark in seconds, 0 for never
+var releaseScript = redis.NewScript(`
+if redis.call('HGET', KEYS[1], 'by') ~= ARGV[2] then
 	return 0
 end
-if ARGV[3] == 'done' then
-	redis.call('DEL', KEYS[1])
-	redis.call('ZREM', KEYS[2], ARGV[1])
+if ARGV[3] == 'free' then
+	redis.call('HDEL', KEYS[1], 'by', 'until')
+	redis.call('ZADD', KEYS[2], 0, ARGV[1])
 	return 1
 end
-redis.call('HDEL', KEYS[1], 'by', 'until')
-redis.call('ZADD', KEYS[2], 0, ARGV[1])
+redis.call('DEL', KEYS[1])
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('HSET', KEYS[1], 'done', '1')
+if ARGV[4] ~= '0' then
+	redis.call('EXPIRE', KEYS[1], ARGV[4])
+end
 return 1
 `)
 
-// dueScript returns ids of chords in an index whose claim has ended.
-//
-//	KEYS[1]  the index
-//	ARGV[1]  how many at most
-//	ARGV[2]  how many to leave out
-var dueScript = redis.NewScript(`
-local clock = redis.call('TIME')
-local now = string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000))
-return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', ARGV[2], ARGV[1])
-`)
-
-// number runs a script that may run twice and returns a number.
-func (b *RedisBackend) number(ctx context.Context, script *redis.Script, keys []string, args ...any) (int64, error) {
-	return again(ctx, b, func(c redis.UniversalClient) (int64, error) { return script.Run(ctx, c, keys, args...).Int64() })
+// number runs a script that returns a number.
+func (b *RedisBackend) number(ctx context.Context, script *redis.Script, names []string, args ...any) (int64, error) {
+	return run(ctx, b, func(c redis.UniversalClient) (int64, error) { return script.Run(ctx, c, names, args...).Int64() })
 }
 
-// StartChord implements celeryresults.Chorder. The chord expires as results do,
-// after the last member that reported.
-func (b *RedisBackend) StartChord(ctx context.Context, chord celeryresults.Chord) error {
-	if err := b.checkChord(ctx, chord.ID); err != nil {
-		return err
-	}
-	if err := checkMembers(chord.Members); err != nil {
-		return fmt.Errorf("redisbackend: start chord %q: %w", chord.ID, err)
-	}
-	codec := b.documents.Codec
-	body, err := codec.Append(nil, keyvalue.Unboxed(chord.Body))
-	if err != nil {
-		return fmt.Errorf("redisbackend: start chord %q: body: %w", chord.ID, err)
-	}
-	args := append(make([]any, 0, 3+len(chord.Members)), b.seconds, body, codec.ContentType())
-	for _, member := range chord.Members {
+// StartChord implements driver.Claimer. The chord expires as results do, after the last
+// member that reported.
+func (b *RedisBackend) StartChord(ctx context.Context, c driver.ChordRecord) error {
+	args := append(make([]any, 0, 3+len(c.Members)), wholeSeconds(c.TTL), c.Body, c.ContentType)
+	for _, member := range c.Members {
 		args = append(args, member)
 	}
-	_, err = b.number(ctx, startScript, b.chordKeys(chord.ID)[:1], args...)
-	return fail(ctx, "start chord", err)
-}
-
-func checkMembers(members []string) error {
-	if len(members) == 0 {
-		return errors.New("a chord needs members")
-	}
-	seen := make(map[string]bool, len(members))
-	for _, id := range members {
-		if id == "" {
-			return celeryresults.ErrNoTaskID
-		}
-		if seen[id] {
-			return fmt.Errorf("member %q is there twice", id)
-		}
-		seen[id] = true
-	}
-	return nil
-}
-
-func (b *RedisBackend) checkChord(ctx context.Context, chordID string) error {
-	if chordID == "" {
-		return celeryresults.ErrNoTaskID
-	}
-	return b.ready(ctx)
-}
-
-// ReportPart implements celeryresults.Chorder, in one round trip. The body is
-// handed over under a claim (see Options.ChordLease), which is renewed while that
-// takes longer.
-func (b *RedisBackend) ReportPart(ctx context.Context, chordID, taskID string, body celeryresults.ChordBody) error {
-	if err := b.checkChord(ctx, chordID); err != nil {
-		return err
-	}
-	if taskID == "" {
-		return celeryresults.ErrNoTaskID
-	}
-	token := rand.Text()
-	claimed, err := b.claim(ctx, chordID, taskID, token)
-	if err != nil || !claimed {
-		return fail(ctx, "report part", err)
-	}
-	return b.handOver(ctx, chordID, token, body)
-}
-
-func (b *RedisBackend) claim(ctx context.Context, chordID, taskID, token string) (bool, error) {
-	n, err := b.number(ctx, claimScript, b.chordKeys(chordID), chordID, taskID, token, b.lease.Milliseconds(), b.seconds)
-	return n == 1, err
-}
-
-// leave ends a claim: done removes the chord.
-func (b *RedisBackend) leave(ctx context.Context, chordID, token, how string) error {
-	_, err := b.number(ctx, leaveScript, b.chordKeys(chordID), chordID, token, how)
+	_, err := b.number(ctx, startScript, b.chordKeys(c.ID)[:1], args...)
 	return err
 }
 
-// handOver calls body for a chord that is claimed, and removes the chord, or gives
-// the claim back when that fails.
-func (b *RedisBackend) handOver(ctx context.Context, chordID, token string, body celeryresults.ChordBody) error {
-	err := b.callBody(ctx, chordID, token, body)
-	ctx = context.WithoutCancel(ctx)
-	if err != nil {
-		return errors.Join(err, b.leave(ctx, chordID, token, "free"))
-	}
-	if err := b.leave(ctx, chordID, token, "done"); err != nil {
-		return fmt.Errorf("redisbackend: confirm chord %q, whose body was handed over: %w", chordID, err)
-	}
-	return nil
-}
-
-func (b *RedisBackend) callBody(ctx context.Context, chordID, token string, body celeryresults.ChordBody) error {
-	if body == nil {
-		return errors.New("redisbackend: chord: no body to call")
-	}
-	stop := b.renew(ctx, chordID, token)
-	defer stop() // also when body panics
-	chord, err := b.readChord(ctx, chordID)
-	if err != nil {
-		return fail(ctx, "chord", err)
-	}
-	results, err := b.memberResults(ctx, chord.Members)
-	if err != nil {
-		return err
-	}
-	return body(ctx, chord, results)
-}
-
-// memberResults reads results. A record that is no result is unknown.
-func (b *RedisBackend) memberResults(ctx context.Context, members []string) ([]*celeryresults.TaskMeta, error) {
-	results, err := b.GetMany(ctx, members)
-	if results == nil {
-		return nil, err
-	}
-	for i, id := range members {
-		if results[i] == nil {
-			results[i] = celeryresults.NewUnknownMeta(id)
-		}
-	}
-	return results, nil
-}
-
-// renew keeps a claim while its body is handed over, until stop is called.
-func (b *RedisBackend) renew(ctx context.Context, chordID, token string) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(b.lease / 4)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				_, _ = b.claim(ctx, chordID, "", token) // the next tick tries again
-			}
-		}
-	}()
-	return func() {
-		cancel()
-		<-done
-	}
-}
-
-var errNoChord = errors.New("it has expired")
-
-func (b *RedisBackend) readChord(ctx context.Context, chordID string) (celeryresults.Chord, error) {
-	chord := celeryresults.Chord{ID: chordID}
-	fields, err := again(ctx, b, func(c redis.UniversalClient) (map[string]string, error) {
-		return c.HGetAll(ctx, b.chordKeys(chordID)[0]).Result()
+// ReadChord implements driver.Claimer.
+func (b *RedisBackend) ReadChord(ctx context.Context, id string) (driver.ChordRecord, error) {
+	fields, err := run(ctx, b, func(c redis.UniversalClient) (map[string]string, error) {
+		return c.HGetAll(ctx, b.chordKeys(id)[0]).Result()
 	})
 	if err != nil {
-		return chord, err
+		return driver.ChordRecord{}, err
 	}
-	if len(fields) == 0 {
-		return chord, errNoChord
+	body, there := fields["body"]
+	if !there {
+		return driver.ChordRecord{}, driver.ErrNoChord
 	}
-	places := map[string]int{}
+	chord, places := driver.ChordRecord{ID: id, Body: []byte(body), ContentType: fields["type"]}, map[string]int{}
 	for name, value := range fields {
 		if id, ok := strings.CutPrefix(name, memberField); ok {
 			chord.Members = append(chord.Members, id)
@@ -319,69 +174,52 @@ func (b *RedisBackend) readChord(ctx context.Context, chordID string) (celeryres
 		}
 	}
 	slices.SortFunc(chord.Members, func(x, y string) int { return places[x] - places[y] })
-	codec, ok := registry.ByContentType(fields["type"])
-	if !ok {
-		return chord, fmt.Errorf("unknown content type %q", fields["type"])
-	}
-	if err := b.accept.Check(codec); err != nil {
-		return chord, err
-	}
-	chord.Body = celeryresults.StoredValue(keyvalue.Whole(codec, []byte(fields["body"])))
 	return chord, nil
 }
 
-// SweepChords implements celeryresults.Chorder. A body that fails is left for the
-// next sweep, and its error joined to the others.
-func (b *RedisBackend) SweepChords(ctx context.Context, body celeryresults.ChordBody) (int, error) {
-	fired := 0
-	var errs []error
-	for tag := range chordTags {
-		ids, err := b.due(ctx, tag)
+// Claim implements driver.Claimer.
+func (b *RedisBackend) Claim(ctx context.Context, id, member, token string, lease time.Duration) (bool, error) {
+	n, err := b.number(ctx, claimScript, b.chordKeys(id), id, member, token, lease.Milliseconds(), b.seconds)
+	return n == 1, err
+}
+
+// Release implements driver.Claimer.
+func (b *RedisBackend) Release(ctx context.Context, id, token string, done bool) error {
+	how := "free"
+	if done {
+		how = "done"
+	}
+	_, err := b.number(ctx, releaseScript, b.chordKeys(id), id, token, how, b.seconds)
+	return err
+}
+
+// DueChords implements driver.Claimer, in two round trips.
+func (b *RedisBackend) DueChords(ctx context.Context, most int) ([]string, error) {
+	return run(ctx, b, func(c redis.UniversalClient) (ids []string, err error) {
+		now, err := c.Time(ctx).Result()
 		if err != nil {
-			return fired, errors.Join(append(errs, fail(ctx, "sweep chords", err))...)
+			return nil, err
 		}
-		for _, id := range ids {
-			done, err := b.sweepChord(ctx, id, body)
-			if done {
-				fired++
+		due := &redis.ZRangeBy{Min: "-inf", Max: strconv.FormatInt(now.UnixMilli(), 10), Count: int64(most)}
+		var cmds [chordTags]*redis.StringSliceCmd
+		_, err = c.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for tag := range cmds {
+				cmds[tag] = p.ZRangeByScore(ctx, b.chordIndex(tag), due)
 			}
-			errs = append(errs, err)
-		}
-	}
-	return fired, errors.Join(errs...)
-}
-
-// due returns the chords of a tag that are complete and that nobody has claimed.
-func (b *RedisBackend) due(ctx context.Context, tag int) ([]string, error) {
-	if err := b.ready(ctx); err != nil {
-		return nil, err
-	}
-	var all []string
-	for {
-		ids, err := again(ctx, b, func(c redis.UniversalClient) ([]string, error) {
-			return dueScript.Run(ctx, c, []string{b.chordIndex(tag)}, chordsAtOnce, len(all)).StringSlice()
+			return nil
 		})
-		all = append(all, ids...)
-		if err != nil || len(ids) < chordsAtOnce {
-			return all, err
+		for _, cmd := range cmds {
+			ids = append(ids, cmd.Val()...)
 		}
-	}
+		return ids[:min(len(ids), most)], err
+	})
 }
 
-func (b *RedisBackend) sweepChord(ctx context.Context, chordID string, body celeryresults.ChordBody) (bool, error) {
-	token := rand.Text()
-	claimed, err := b.claim(ctx, chordID, "", token)
-	if err != nil || !claimed {
-		return false, fail(ctx, "sweep chord", err)
+// deleteChords deletes chords and their places in the index.
+func (b *RedisBackend) deleteChords(ctx context.Context, p redis.Pipeliner, ids []string) {
+	for _, id := range ids {
+		names := b.chordKeys(id)
+		p.Del(ctx, names[0])
+		p.ZRem(ctx, names[1], id)
 	}
-	err = b.handOver(ctx, chordID, token, body)
-	return err == nil, err
-}
-
-// DeleteChord implements celeryresults.Chorder.
-func (b *RedisBackend) DeleteChord(ctx context.Context, chordID string) error {
-	if err := b.checkChord(ctx, chordID); err != nil {
-		return err
-	}
-	return fail(ctx, "delete chord", b.leave(ctx, chordID, "", "done"))
 }

@@ -21,7 +21,7 @@ import (
 )
 
 // leased opens a backend whose chord claims are short.
-func leased(t testing.TB, addr string, lease time.Duration) *redisbackend.RedisBackend {
+func leased(t testing.TB, addr string, lease time.Duration) *celeryresults.Backend {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true})
 	b, err := redisbackend.New(client, celeryresults.Settings{}, redisbackend.Options{ChordLease: lease})
@@ -106,7 +106,11 @@ func TestChordsFireExactlyOnce(t *testing.T) {
 	}
 	left, err := raw.Keys(t.Context(), "celery-chord-*").Result()
 	require.NoError(t, err)
-	assert.Empty(t, left)
+	assert.Len(t, left, chords, "a mark of each")
+	for _, key := range left {
+		assert.Equal(t, map[string]string{"done": "1"}, raw.HGetAll(t.Context(), key).Val())
+		assert.Positive(t, raw.TTL(t.Context(), key).Val())
+	}
 	t.Logf("%d chords, %d reports, %d deaths", chords, len(reports), deaths.Load())
 }
 
@@ -213,8 +217,8 @@ func TestChordsInACluster(t *testing.T) {
 			require.NoError(t, b.ReportPart(t.Context(), odd, id, body))
 		}
 		assert.Equal(t, 1, calls, odd)
-		require.NoError(t, b.SetChordSize(t.Context(), odd, 1))
-		complete, err := b.AddPart(t.Context(), redisbackend.ChordPart{GroupID: odd, TaskID: "a", State: celeryresults.Success})
+		require.NoError(t, b.CeleryChord(odd).Start(t.Context(), celeryresults.ResultTuple{}, 1))
+		complete, err := b.CeleryChord(odd).Report(t.Context(), celeryresults.ChordPart{TaskID: "a", State: celeryresults.Success})
 		require.NoError(t, err)
 		require.NotNil(t, complete)
 	}

@@ -3,12 +3,14 @@ package redisbackend
 import (
 	"context"
 	"errors"
-	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/driver"
+	"github.com/celeryresults/celeryresults/internal/inflight"
 	"github.com/celeryresults/celeryresults/internal/serialization"
 )
 
@@ -19,121 +21,112 @@ const (
 	sizeSuffix  = ".s" // how many there are
 )
 
-// ChordPart is what a member of a chord of Celery's reports when it has ended.
-type ChordPart struct {
-	GroupID string // the message's header group
-	TaskID  string
-
-	// Index is the member's place, the message's header group_index. Nil is
-	// Python's None: the member comes last.
-	Index *int
-
-	State  celeryresults.State
-	Result celeryresults.Value // or the exception
+// repeat runs a step again while that helps. Only the steps of Celery's chords are
+// repeated here: a part must be counted once, and not be lost behind that.
+func (b *RedisBackend) repeat(ctx context.Context, step func() error) error {
+	helps := func(err error) bool {
+		_, again := errors.AsType[*driver.Again](err)
+		return again
+	}
+	return b.retries.Do(ctx, context.Context.Err, helps, step)
 }
 
-// ChordParts are the parts of a chord that is complete.
-type ChordParts struct {
-	// Members have the ids, states and results of the members that reported, in
-	// their order.
-	Members []*celeryresults.TaskMeta
-
-	// Group is the chord's header where that has groups in it, in which case the
-	// body gets the results in its shape (RedisBackend.apply_chord saves it). Nil:
-	// the body gets a list of the members' results.
-	Group *celeryresults.ResultTuple
-}
-
-// Err returns the error of the first member, in their order, that did not succeed:
-// the chord's body then does not run, and its errbacks do.
-func (p *ChordParts) Err() error {
-	for _, member := range p.Members {
-		if err := member.Err(); err != nil && member.State != celeryresults.Retry {
-			return fmt.Errorf("redisbackend: dependency %s raised %w", member.TaskID, err)
-		}
-	}
-	return nil
-}
-
-// AddPart reports the part of a member of a chord that Python or SetChordSize
-// started (RedisBackend.on_chord_part_return): Python's workers and Go's can take
-// part in the same chord. It returns the parts when this one was the last, and nil
-// before; whoever gets them runs the body. The chord's keys are gone then, so the
-// body is lost when the process dies before it has sent it, as in Python. Store the
-// member's own result first.
-//
-// Its rule is Python's: parts count, and a member that reports twice with different
-// results counts twice. Only chords of StartChord know better. One that reports
-// again after an error is counted once as long as parts are kept in order
-// (result_chord_ordered, which is the default); without that a part is sent once,
-// and after an error it is not known whether it counted.
-func (b *RedisBackend) AddPart(ctx context.Context, part ChordPart) (*ChordParts, error) {
-	keys, err := b.partKeys(part.GroupID)
-	if err != nil {
-		return nil, err
-	}
-	if part.TaskID == "" {
-		return nil, celeryresults.ErrNoTaskID
-	}
-	if part.State == "" {
-		return nil, fmt.Errorf("%w of task %q", celeryresults.ErrNoState, part.TaskID)
-	}
-	encoded, err := b.documents.AppendPart(nil, &celeryresults.TaskMeta{TaskID: part.TaskID, State: part.State, Result: part.Result})
-	if err != nil {
-		return nil, err
-	}
-	if err := b.ready(ctx); err != nil {
-		return nil, err
-	}
-	complete, err := b.addPart(ctx, keys, part.Index, encoded)
-	if err != nil || !complete {
-		return nil, fail(ctx, "add chord part", err)
-	}
-	parts, err := b.takeParts(ctx, part.GroupID, keys)
-	return parts, fail(ctx, "take chord parts", err)
+// again runs a command that may run twice.
+func again[T any](ctx context.Context, b *RedisBackend, command func(redis.UniversalClient) (T, error)) (value T, err error) {
+	err = b.repeat(ctx, func() (err error) {
+		value, err = run(ctx, b, command)
+		return err
+	})
+	return value, err
 }
 
 // partKeys are the keys of the parts, the total and the size.
-func (b *RedisBackend) partKeys(groupID string) ([3]string, error) {
-	key, err := b.keys.Group(groupID)
-	return [3]string{key + partsSuffix, key + totalSuffix, key + sizeSuffix}, err
+func (b *RedisBackend) partKeys(groupID string) [3]string {
+	key, _ := b.keys.Group(groupID)
+	return [3]string{key + partsSuffix, key + totalSuffix, key + sizeSuffix}
 }
 
-// addPart notes a part and reports whether it was the last.
-func (b *RedisBackend) addPart(ctx context.Context, keys [3]string, index *int, encoded []byte) (bool, error) {
-	add := func(c redis.UniversalClient) (bool, error) { return b.sendPart(ctx, c, keys, index, encoded) }
+// StartCount saves a group that has groups in it, and says how many members its chord has
+// (RedisBackend.apply_chord and set_chord_size). (*celeryresults.CeleryChord).Start calls
+// it, as its other methods call the ones below.
+func (b *RedisBackend) StartCount(ctx context.Context, group celeryresults.ResultTuple, size int) error {
+	if slices.ContainsFunc(group.Children, func(t celeryresults.ResultTuple) bool { return t.Children != nil }) {
+		document, err := b.encoding.AppendGroup(nil, group)
+		if err != nil {
+			return err
+		}
+		key, _ := b.keys.Group(group.ID)
+		if err := b.setAndPublish(ctx, key, document); err != nil {
+			return err
+		}
+	}
+	return b.setAndPublish(ctx, b.partKeys(group.ID)[2], strconv.AppendInt(nil, int64(size), 10))
+}
+
+// setAndPublish is RedisBackend.set of Celery.
+func (b *RedisBackend) setAndPublish(ctx context.Context, key string, value []byte) error {
+	_, err := again(ctx, b, func(c redis.UniversalClient) (struct{}, error) {
+		return struct{}{}, b.multi(ctx, c, func(p redis.Pipeliner) error {
+			if b.seconds == 0 {
+				p.Set(ctx, key, value, 0)
+			} else {
+				p.SetEx(ctx, key, value, b.expiry())
+			}
+			p.Publish(ctx, key, value)
+			return nil
+		})
+	})
+	return err
+}
+
+// AddToCount lets a chord wait for one more member (RedisBackend.add_to_chord).
+func (b *RedisBackend) AddToCount(ctx context.Context, groupID string) error {
+	_, err := inflight.Run(ctx, b.server.pool, func(c redis.UniversalClient) (int64, error) {
+		return c.Incr(ctx, b.partKeys(groupID)[1]).Result()
+	})
+	return err
+}
+
+// CountPart counts a part, and returns all when it was the last one
+// (RedisBackend.on_chord_part_return). A part that is reported again after an error is
+// counted once as long as parts are kept in order (result_chord_ordered, which is the
+// default); without that it is sent once, and after an error it is not known whether it
+// counted.
+func (b *RedisBackend) CountPart(ctx context.Context, groupID string, part celeryresults.ChordPart) (*celeryresults.ChordParts, error) {
+	encoded, err := b.encoding.AppendPart(nil, &celeryresults.TaskMeta{TaskID: part.TaskID, State: part.State, Result: part.Result})
+	if err != nil {
+		return nil, err
+	}
+	names := b.partKeys(groupID)
+	add := func(c redis.UniversalClient) (bool, error) { return b.sendPart(ctx, c, names, part.Index, encoded) }
+	var complete bool
 	if b.ordered {
-		return again(ctx, b, add)
+		complete, err = again(ctx, b, add)
+	} else {
+		complete, err = inflight.Run(ctx, b.server.pool, add)
 	}
-	complete, err := once(ctx, b, add)
-	return complete, b.explain(ctx, err)
+	if err != nil || !complete {
+		return nil, err
+	}
+	return b.takeParts(ctx, groupID, names)
 }
 
-// multi is how several commands are sent: as one transaction, except in a cluster,
-// whose slots it would cross, as Celery's keys have no tag.
-func (b *RedisBackend) multi(c redis.UniversalClient) func(context.Context, func(redis.Pipeliner) error) ([]redis.Cmder, error) {
-	if b.server.sharded {
-		return c.Pipelined
-	}
-	return c.TxPipelined
-}
-
-// sendPart is the MULTI of on_chord_part_return.
-func (b *RedisBackend) sendPart(ctx context.Context, c redis.UniversalClient, keys [3]string, index *int, encoded []byte) (bool, error) {
+// sendPart is the MULTI of on_chord_part_return. It reports whether the part was the last.
+func (b *RedisBackend) sendPart(ctx context.Context, c redis.UniversalClient, names [3]string, index *int, encoded []byte) (bool, error) {
 	var count *redis.IntCmd
 	var total, size *redis.StringCmd
-	_, err := b.multi(c)(ctx, func(p redis.Pipeliner) error {
+	err := b.multi(ctx, c, func(p redis.Pipeliner) error {
 		if b.ordered {
 			// go-redis sends a float as Redis reads it, +Inf included.
-			p.Do(ctx, "ZADD", keys[0], score(index), encoded)
-			count = p.ZCount(ctx, keys[0], "-inf", "+inf")
+			p.Do(ctx, "ZADD", names[0], score(index), encoded)
+			count = p.ZCount(ctx, names[0], "-inf", "+inf")
 		} else {
-			p.RPush(ctx, keys[0], encoded)
-			count = p.LLen(ctx, keys[0])
+			p.RPush(ctx, names[0], encoded)
+			count = p.LLen(ctx, names[0])
 		}
-		total, size = p.Get(ctx, keys[1]), p.Get(ctx, keys[2])
+		total, size = p.Get(ctx, names[1]), p.Get(ctx, names[2])
 		if b.seconds > 0 {
-			for _, key := range keys {
+			for _, key := range names {
 				p.Expire(ctx, key, b.expiry())
 			}
 		}
@@ -165,81 +158,64 @@ func score(index *int) string {
 
 // takeParts reads the parts and removes them. Of several who find the chord
 // complete one gets them.
-func (b *RedisBackend) takeParts(ctx context.Context, groupID string, keys [3]string) (*ChordParts, error) {
+func (b *RedisBackend) takeParts(ctx context.Context, groupID string, names [3]string) (*celeryresults.ChordParts, error) {
 	encoded, err := again(ctx, b, func(c redis.UniversalClient) ([]string, error) {
 		if b.ordered {
-			return c.ZRange(ctx, keys[0], 0, -1).Result()
+			return c.ZRange(ctx, names[0], 0, -1).Result()
 		}
-		return c.LRange(ctx, keys[0], 0, -1).Result()
+		return c.LRange(ctx, names[0], 0, -1).Result()
 	})
 	if err != nil || len(encoded) == 0 {
 		return nil, err
 	}
-	parts := &ChordParts{}
+	parts := &celeryresults.ChordParts{}
 	for _, text := range encoded {
-		member, err := b.documents.ReadPart(serialization.BytesOf(text))
+		member, err := b.encoding.ReadPart(serialization.BytesOf(text))
 		if err != nil {
 			return nil, err
 		}
 		parts.Members = append(parts.Members, member)
 	}
-	group, err := b.RestoreGroup(ctx, groupID)
-	switch {
-	case err == nil:
-		parts.Group = &group
-	case !errors.Is(err, celeryresults.ErrUnknownGroup):
+	if parts.Group, err = b.header(ctx, groupID); err != nil {
 		return nil, err
 	}
-	if mine, err := b.removeParts(ctx, keys); err != nil || !mine {
+	if mine, err := b.removeParts(ctx, names); err != nil || !mine {
 		return nil, err
 	}
 	return parts, nil
 }
 
+// header returns the group of a chord, nil if it was not saved.
+func (b *RedisBackend) header(ctx context.Context, groupID string) (*celeryresults.ResultTuple, error) {
+	key, _ := b.keys.Group(groupID)
+	document, err := again(ctx, b, func(c redis.UniversalClient) (string, error) { return c.Get(ctx, key).Result() })
+	switch {
+	case errors.Is(err, redis.Nil):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	group, err := b.encoding.ReadGroup(groupID, serialization.BytesOf(document))
+	return &group, err
+}
+
 // removeParts removes a chord's keys, and reports whether nobody else had: parts that
 // come late make no size again. When an answer was lost it may have been this call:
 // better twice than never.
-func (b *RedisBackend) removeParts(ctx context.Context, keys [3]string) (bool, error) {
-	lost := false
-	deleted, err := again(ctx, b, func(c redis.UniversalClient) (int64, error) {
-		var size *redis.IntCmd
-		_, err := b.multi(c)(ctx, func(p redis.Pipeliner) error {
-			p.Del(ctx, keys[0])
-			p.Del(ctx, keys[1])
-			size = p.Del(ctx, keys[2])
-			return nil
+func (b *RedisBackend) removeParts(ctx context.Context, names [3]string) (mine bool, err error) {
+	err = b.repeat(ctx, func() error {
+		deleted, err := run(ctx, b, func(c redis.UniversalClient) (int64, error) {
+			var size *redis.IntCmd
+			err := b.multi(ctx, c, func(p redis.Pipeliner) error {
+				p.Del(ctx, names[0])
+				p.Del(ctx, names[1])
+				size = p.Del(ctx, names[2])
+				return nil
+			})
+			return size.Val(), err
 		})
-		if err != nil && !answered(err) && !unsent(err) {
-			lost = true
-		}
-		return size.Val(), err
+		mine = mine || deleted > 0 || lost(err)
+		return err
 	})
-	return deleted > 0 || lost, err
-}
-
-// SetChordSize says how many members a chord has (RedisBackend.set_chord_size).
-// Do so before the last one is sent, as Celery does.
-func (b *RedisBackend) SetChordSize(ctx context.Context, groupID string, size int) error {
-	keys, err := b.partKeys(groupID)
-	if err != nil {
-		return err
-	}
-	if err := b.ready(ctx); err != nil {
-		return err
-	}
-	return fail(ctx, "set chord size", b.setAndPublish(ctx, keys[2], strconv.AppendInt(nil, int64(size), 10)))
-}
-
-// AddToChord lets a chord wait for one more member, which one that runs adds
-// (RedisBackend.add_to_chord). After an error it is not known whether it counted.
-func (b *RedisBackend) AddToChord(ctx context.Context, groupID string) error {
-	keys, err := b.partKeys(groupID)
-	if err != nil {
-		return err
-	}
-	if err := b.ready(ctx); err != nil {
-		return err
-	}
-	_, err = once(ctx, b, func(c redis.UniversalClient) (int64, error) { return c.Incr(ctx, keys[1]).Result() })
-	return fail(ctx, "add to chord", b.explain(ctx, err))
+	return mine, err
 }

@@ -18,7 +18,7 @@ import (
 func TestMain(m *testing.M) { testserver.Main(m) }
 
 // open opens a backend that the test closes.
-func open(t testing.TB, s celeryresults.Settings) *redisbackend.RedisBackend {
+func open(t testing.TB, s celeryresults.Settings) *celeryresults.Backend {
 	t.Helper()
 	b, err := redisbackend.Open(s)
 	require.NoError(t, err)
@@ -27,7 +27,7 @@ func open(t testing.TB, s celeryresults.Settings) *redisbackend.RedisBackend {
 }
 
 // at opens a backend on a server.
-func at(t testing.TB, addr string) *redisbackend.RedisBackend {
+func at(t testing.TB, addr string) *celeryresults.Backend {
 	t.Helper()
 	return open(t, celeryresults.Settings{ResultBackend: "redis://" + addr})
 }
@@ -59,12 +59,12 @@ func done(id string, value any) *celeryresults.TaskMeta {
 	}
 }
 
-func store(t testing.TB, b celeryresults.Backend, meta *celeryresults.TaskMeta) {
+func store(t testing.TB, b *celeryresults.Backend, meta *celeryresults.TaskMeta) {
 	t.Helper()
 	require.NoError(t, b.StoreResult(t.Context(), meta))
 }
 
-func get(t testing.TB, b celeryresults.Backend, id string) *celeryresults.TaskMeta {
+func get(t testing.TB, b *celeryresults.Backend, id string) *celeryresults.TaskMeta {
 	t.Helper()
 	meta, err := b.GetTaskMeta(t.Context(), id)
 	require.NoError(t, err)

@@ -28,7 +28,7 @@ import (
 // parameters of redis-py's connections, such as socket_timeout; one that is
 // unknown is an error, as is whatever Celery refuses, except that a rediss:// URL
 // without ssl_cert_reqs is taken as required.
-func Open(s celeryresults.Settings) (*RedisBackend, error) {
+func Open(s celeryresults.Settings) (*celeryresults.Backend, error) {
 	t, err := parse(s)
 	if err != nil {
 		return nil, fmt.Errorf("redisbackend: open: %w", err)
@@ -36,10 +36,7 @@ func Open(s celeryresults.Settings) (*RedisBackend, error) {
 	on := t.open()
 	b, err := open(on, s, Options{})
 	if err != nil {
-		_ = on.pool.Close()
-		for _, client := range on.owned {
-			_ = client.Close()
-		}
+		_ = on.close()
 		return nil, err
 	}
 	return b, nil
@@ -48,10 +45,12 @@ func Open(s celeryresults.Settings) (*RedisBackend, error) {
 func (t *target) open() server {
 	switch t.kind {
 	case sentinels:
-		client := redis.NewFailoverClient(t.failoverOptions())
+		o := t.options().Failover()
+		o.SentinelUsername, o.SentinelPassword = t.sentinel.Options.Username, t.sentinel.Options.Password
+		client := redis.NewFailoverClient(o)
 		return server{pool: inflight.Borrow[redis.UniversalClient](client, 0), subscriber: client, owned: []redis.UniversalClient{client}}
 	case cluster:
-		client := redis.NewClusterClient(t.clusterOptions())
+		client := redis.NewClusterClient(t.options().Cluster())
 		return server{
 			pool: inflight.Borrow[redis.UniversalClient](client, 0), subscriber: client, owned: []redis.UniversalClient{client},
 			sharded: true, repeats: true, // it follows slots by itself
@@ -93,27 +92,15 @@ func (t *target) secure(ctx context.Context, plain net.Conn, address string) (ne
 	return redisclient.Secure(ctx, plain, address, config)
 }
 
-func (t *target) failoverOptions() *redis.FailoverOptions {
+// options are those of sentinels and clusters, whose clients have many connections.
+func (t *target) options() *redis.UniversalOptions {
 	o := t.config.Options
-	return &redis.FailoverOptions{
-		MasterName: t.master, SentinelAddrs: t.hosts,
-		SentinelUsername: t.sentinel.Options.Username, SentinelPassword: t.sentinel.Options.Password,
+	return &redis.UniversalOptions{
+		Addrs: t.hosts, MasterName: t.master,
 		Username: o.Username, Password: o.Password, DB: o.DB, ClientName: o.ClientName, Protocol: o.Protocol,
 		PoolSize: o.PoolSize, PipelinePoolSize: o.PipelinePoolSize,
 		DialTimeout: o.DialTimeout, DialerRetries: o.DialerRetries, ReadTimeout: o.ReadTimeout, WriteTimeout: o.WriteTimeout,
 		MaxRetries: o.MaxRetries, ContextTimeoutEnabled: o.ContextTimeoutEnabled, DisableIdentity: o.DisableIdentity,
-		Dialer: dialer(o.DialTimeout, t.secure),
-	}
-}
-
-func (t *target) clusterOptions() *redis.ClusterOptions {
-	o := t.config.Options
-	return &redis.ClusterOptions{
-		Addrs: t.hosts, Username: o.Username, Password: o.Password, ClientName: o.ClientName, Protocol: o.Protocol,
-		PoolSize: o.PoolSize, PipelinePoolSize: o.PipelinePoolSize,
-		DialTimeout: o.DialTimeout, DialerRetries: o.DialerRetries, ReadTimeout: o.ReadTimeout, WriteTimeout: o.WriteTimeout,
-		MaxRetries: o.MaxRetries, ContextTimeoutEnabled: o.ContextTimeoutEnabled, DisableIdentity: o.DisableIdentity,
-		MaintNotificationsConfig: o.MaintNotificationsConfig,
-		Dialer:                   dialer(o.DialTimeout, t.secure),
+		MaintNotificationsConfig: o.MaintNotificationsConfig, Dialer: dialer(o.DialTimeout, t.secure),
 	}
 }

@@ -20,10 +20,10 @@ import (
 
 // proxied opens a backend that reaches its server through a proxy: over
 // connections of its own, and over a client of the caller's.
-func proxied(t *testing.T, test func(t *testing.T, server *testserver.Server, b *redisbackend.RedisBackend, proxy *testserver.Proxy)) {
-	for name, open := range map[string]func(t *testing.T, addr string) *redisbackend.RedisBackend{
-		"opened":   func(t *testing.T, addr string) *redisbackend.RedisBackend { return at(t, addr) },
-		"a client": func(t *testing.T, addr string) *redisbackend.RedisBackend { return leased(t, addr, 0) },
+func proxied(t *testing.T, test func(t *testing.T, server *testserver.Server, b *celeryresults.Backend, proxy *testserver.Proxy)) {
+	for name, open := range map[string]func(t *testing.T, addr string) *celeryresults.Backend{
+		"opened":   func(t *testing.T, addr string) *celeryresults.Backend { return at(t, addr) },
+		"a client": func(t *testing.T, addr string) *celeryresults.Backend { return leased(t, addr, 0) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := testserver.StartRedis(t)
@@ -85,7 +85,7 @@ func TestAWrongPasswordIsNoReasonToWaitAndIsNotShown(t *testing.T) {
 }
 
 func TestAContextThatEndsWhileAServerHangsReturnsAtOnce(t *testing.T) {
-	proxied(t, func(t *testing.T, _ *testserver.Server, b *redisbackend.RedisBackend, proxy *testserver.Proxy) {
+	proxied(t, func(t *testing.T, _ *testserver.Server, b *celeryresults.Backend, proxy *testserver.Proxy) {
 		proxy.Hang(true)
 		for _, cancelling := range []bool{false, true} {
 			for name, operation := range map[string]func(ctx context.Context) error{
@@ -96,7 +96,7 @@ func TestAContextThatEndsWhileAServerHangsReturnsAtOnce(t *testing.T) {
 				"group":  func(ctx context.Context) error { _, err := b.RestoreGroup(ctx, "hangs"); return err },
 				"wait":   func(ctx context.Context) error { _, err := b.WaitFor(ctx, "hangs"); return err },
 				"part": func(ctx context.Context) error {
-					_, err := b.AddPart(ctx, redisbackend.ChordPart{GroupID: "g", TaskID: "t", State: "SUCCESS"})
+					_, err := b.CeleryChord("g").Report(ctx, celeryresults.ChordPart{TaskID: "t", State: "SUCCESS"})
 					return err
 				},
 			} {
@@ -123,7 +123,7 @@ func TestAContextThatEndsWhileAServerHangsReturnsAtOnce(t *testing.T) {
 }
 
 func TestAStoreWithdrawnFromTheQueueNeverHappens(t *testing.T) {
-	proxied(t, func(t *testing.T, server *testserver.Server, b *redisbackend.RedisBackend, proxy *testserver.Proxy) {
+	proxied(t, func(t *testing.T, server *testserver.Server, b *celeryresults.Backend, proxy *testserver.Proxy) {
 		everyone(8, func(i int) { assert.NoError(t, b.StoreResult(t.Context(), done(fmt.Sprint("warm-", i), 1))) })
 		proxy.Hang(true)
 		var busy sync.WaitGroup
@@ -154,7 +154,7 @@ func TestAStoreWithdrawnFromTheQueueNeverHappens(t *testing.T) {
 // TestAStoreWhoseAnswerIsLostFindsItself cuts the connection after the server has
 // got a request.
 func TestAStoreWhoseAnswerIsLostFindsItself(t *testing.T) {
-	proxied(t, func(t *testing.T, _ *testserver.Server, b *redisbackend.RedisBackend, proxy *testserver.Proxy) {
+	proxied(t, func(t *testing.T, _ *testserver.Server, b *celeryresults.Backend, proxy *testserver.Proxy) {
 		for _, state := range []celeryresults.State{celeryresults.Success, celeryresults.Failure, celeryresults.Started} {
 			for _, over := range []bool{false, true} {
 				meta := inState(fmt.Sprint("lost-", state, over), state)
@@ -174,7 +174,7 @@ func TestAStoreWhoseAnswerIsLostFindsItself(t *testing.T) {
 }
 
 func TestChordsWhoseAnswersAreLostFireOnce(t *testing.T) {
-	proxied(t, func(t *testing.T, _ *testserver.Server, b *redisbackend.RedisBackend, proxy *testserver.Proxy) {
+	proxied(t, func(t *testing.T, _ *testserver.Server, b *celeryresults.Backend, proxy *testserver.Proxy) {
 		for cut := range 5 {
 			id := fmt.Sprint("cut-", cut)
 			require.NoError(t, b.StartChord(t.Context(), celeryresults.Chord{ID: id, Members: []string{"a", "b"}}))
@@ -186,13 +186,13 @@ func TestChordsWhoseAnswersAreLostFireOnce(t *testing.T) {
 			proxy.CutAfterRequest(0)
 			assert.Equal(t, 1, calls)
 
-			require.NoError(t, b.SetChordSize(t.Context(), id, 2))
-			part := redisbackend.ChordPart{GroupID: id, TaskID: "a", State: celeryresults.Success}
-			_, err := b.AddPart(t.Context(), part)
+			require.NoError(t, b.CeleryChord(id).Start(t.Context(), celeryresults.ResultTuple{}, 2))
+			part := celeryresults.ChordPart{TaskID: "a", State: celeryresults.Success}
+			_, err := b.CeleryChord(id).Report(t.Context(), part)
 			require.NoError(t, err)
 			part.TaskID = "b"
 			proxy.CutAfterRequest(cut + 1)
-			complete, err := b.AddPart(t.Context(), part)
+			complete, err := b.CeleryChord(id).Report(t.Context(), part)
 			proxy.CutAfterRequest(0)
 			require.NoError(t, err)
 			require.NotNil(t, complete)
@@ -202,7 +202,7 @@ func TestChordsWhoseAnswersAreLostFireOnce(t *testing.T) {
 }
 
 func TestNothingIsLostWhenConnectionsBreak(t *testing.T) {
-	proxied(t, func(t *testing.T, server *testserver.Server, b *redisbackend.RedisBackend, proxy *testserver.Proxy) {
+	proxied(t, func(t *testing.T, server *testserver.Server, b *celeryresults.Backend, proxy *testserver.Proxy) {
 		stop := make(chan struct{})
 		var cuts sync.WaitGroup
 		cuts.Go(func() {
@@ -286,7 +286,7 @@ func TestAFailoverInACluster(t *testing.T) {
 }
 
 // failover kills a master while results are stored and waited for.
-func failover(t *testing.T, b *redisbackend.RedisBackend, kill func()) {
+func failover(t *testing.T, b *celeryresults.Backend, kill func()) {
 	const n = 400
 	store(t, b, done("warm", 1))
 	time.Sleep(1200 * time.Millisecond) // replicas get the stream with their first acknowledgement

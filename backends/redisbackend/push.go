@@ -11,8 +11,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/celeryresults/celeryresults"
-	"github.com/celeryresults/celeryresults/internal/keyvalue"
+	"github.com/celeryresults/celeryresults/driver"
+	"github.com/celeryresults/celeryresults/internal/keys"
+	"github.com/celeryresults/celeryresults/internal/redisclient"
 	"github.com/celeryresults/celeryresults/internal/retry"
 	"github.com/celeryresults/celeryresults/internal/serialization"
 )
@@ -30,15 +31,14 @@ var (
 	lostAfter = 8 * time.Second // without an answer to the ping
 )
 
-// subscriber tells a Poller of results that are published, over one connection
-// for all who wait. It is subscribed to the channels of tasks that somebody waits
-// for, and has goroutines only then and a moment longer.
+// subscriber is the driver.Pusher: it tells of results that are published, over one
+// connection for all who wait. It is subscribed to the channels of tasks that somebody
+// waits for, and has goroutines only then and a moment longer.
 type subscriber struct {
-	server    server
-	keys      keyvalue.Keys
-	documents keyvalue.Documents
-	poller    *celeryresults.Poller
-	retries   retry.Policy
+	on      server
+	keys    keys.Keys
+	retries retry.Policy
+	sink    driver.Sink
 
 	mu      sync.Mutex
 	wanted  map[string]struct{} // tasks that are waited for; guarded by mu, as all that follows
@@ -52,22 +52,23 @@ type subscriber struct {
 	done   sync.WaitGroup
 }
 
-var _ celeryresults.Push = (*subscriber)(nil)
-
-func newSubscriber(on server, keys keyvalue.Keys, documents keyvalue.Documents, poller *celeryresults.Poller, retries retry.Policy) *subscriber {
+func newSubscriber(on server, keys keys.Keys, retries retry.Policy) *subscriber {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &subscriber{
-		server: on, keys: keys, documents: documents, poller: poller, retries: retries,
+		on: on, keys: keys, retries: retries,
 		wanted: map[string]struct{}{}, changed: map[string]struct{}{}, wake: make(chan struct{}, 1),
 		ctx: ctx, cancel: cancel,
 	}
 }
 
-// Watch implements celeryresults.Push.
+// Listen implements driver.Pusher.
+func (s *subscriber) Listen(to driver.Sink) { s.sink = to }
+
+// Watch implements driver.Pusher.
 func (s *subscriber) Watch(taskIDs []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	if s.closed || s.on.subscriber == nil {
 		return
 	}
 	for _, id := range taskIDs {
@@ -82,10 +83,13 @@ func (s *subscriber) Watch(taskIDs []string) {
 	s.signal()
 }
 
-// Unwatch implements celeryresults.Push.
+// Unwatch implements driver.Pusher.
 func (s *subscriber) Unwatch(taskIDs []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.running {
+		return
+	}
 	for _, id := range taskIDs {
 		delete(s.wanted, id)
 		s.changed[id] = struct{}{}
@@ -205,7 +209,7 @@ type link struct {
 func (s *subscriber) connect() *link {
 	l := &link{s: s}
 	l.ctx, l.cancel = context.WithCancel(s.ctx)
-	l.pubsub = s.server.subscriber.Subscribe(l.ctx)
+	l.pubsub = s.on.subscriber.Subscribe(l.ctx)
 	l.heard.Store(time.Now().UnixNano())
 	l.done.Add(1)
 	go l.receive()
@@ -214,7 +218,7 @@ func (s *subscriber) connect() *link {
 
 // reconnect gives a connection up that is silent.
 func (s *subscriber) reconnect(old *link) *link {
-	s.poller.Lost()
+	s.sink.Lost()
 	old.close()
 	l := s.connect()
 	s.mu.Lock()
@@ -267,11 +271,11 @@ func (l *link) receive() {
 		switch {
 		case l.ctx.Err() != nil || errors.Is(err, redis.ErrClosed):
 			return
-		case err != nil && answered(err): // no permission for a channel: the poller asks
+		case err != nil && redisclient.Answered(err): // no permission for a channel: the Backend asks
 		case err != nil:
-			l.s.poller.Lost()
-			l.s.server.lost()
-			if !l.pause(pauses.NextBackOff()) {
+			l.s.sink.Lost()
+			l.s.on.lost()
+			if !l.pause(pauses.Next()) {
 				return
 			}
 		default:
@@ -293,23 +297,16 @@ func (l *link) pause(d time.Duration) bool {
 	}
 }
 
-// take tells the poller of a message, or that messages will come.
+// take tells of a message, or that messages will come.
 func (s *subscriber) take(message any) {
 	switch m := message.(type) {
 	case *redis.Subscription:
 		if id, ok := s.keys.TaskID(m.Channel); ok && m.Kind == "subscribe" {
-			s.poller.Live(id)
+			s.sink.Live(id)
 		}
 	case *redis.Message:
-		id, ok := s.keys.TaskID(m.Channel)
-		if !ok {
-			return
+		if id, ok := s.keys.TaskID(m.Channel); ok {
+			s.sink.Deliver(driver.Record{ID: id, Document: serialization.BytesOf(m.Payload)})
 		}
-		meta, err := s.documents.Read(id, serialization.BytesOf(m.Payload))
-		if err != nil {
-			s.poller.Changed(id)
-			return
-		}
-		s.poller.Deliver(meta)
 	}
 }

@@ -22,7 +22,7 @@ import (
 )
 
 // wait waits for a task and checks that the result is its own.
-func wait(t *testing.T, b celeryresults.Backend, id string, d time.Duration) {
+func wait(t *testing.T, b *celeryresults.Backend, id string, d time.Duration) {
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	defer cancel()
 	got, err := celeryresults.Get[string](ctx, celeryresults.NewAsyncResult(id, b))
@@ -31,7 +31,7 @@ func wait(t *testing.T, b celeryresults.Backend, id string, d time.Duration) {
 }
 
 // send records tasks as sent, and keeps no handle.
-func send(t *testing.T, b celeryresults.Backend, n int) {
+func send(t *testing.T, b *celeryresults.Backend, n int) {
 	app, err := celeryresults.NewApp(celeryresults.Settings{}, b, nil)
 	require.NoError(t, err)
 	var senders sync.WaitGroup

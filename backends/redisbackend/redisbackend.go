@@ -7,8 +7,9 @@
 //     by Redis, in the round trip that stores.
 //   - Waiting costs one connection for the whole backend, and what no message told
 //     is found by asking.
-//   - Chords that Go starts (celeryresults.Chorder) count different members, under
-//     keys of their own. Chords that Python started follow Python's rules.
+//   - Chords that Go starts (celeryresults.Backend.StartChord) count different
+//     members, under keys of their own. Chords that Python started follow Python's
+//     rules.
 //
 // It needs Redis 5 or later, or a server that speaks like it.
 //
@@ -20,58 +21,41 @@ package redisbackend
 import (
 	"context"
 	"errors"
-	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/driver"
+	"github.com/celeryresults/celeryresults/internal/document"
 	"github.com/celeryresults/celeryresults/internal/inflight"
-	"github.com/celeryresults/celeryresults/internal/keyvalue"
-	"github.com/celeryresults/celeryresults/internal/merge"
+	"github.com/celeryresults/celeryresults/internal/keys"
 	"github.com/celeryresults/celeryresults/internal/redisclient"
 	"github.com/celeryresults/celeryresults/internal/retry"
-	"github.com/celeryresults/celeryresults/internal/serialization/registry"
 )
 
-// RedisBackend is a celeryresults.Backend in Redis, with groups, chords and
-// waiting by push. Make one with New or Open. All methods are safe for concurrent
-// use.
-//
-// Concurrent stores are sent together, and so are reads: those that come while
-// others are under way go as one command as soon as one of these ends. A caller
-// that is alone waits for nobody. Broken connections, restarts and failovers are
-// retried until the context ends, or for 30 seconds.
+// RedisBackend is a driver.Store in Redis, which pushes results to those who wait,
+// walks, tallies and keeps chords. New and Open return the Backend over one. All
+// methods are safe for concurrent use.
 type RedisBackend struct {
-	server    server
-	documents keyvalue.Documents
-	accept    registry.Accept
-	keys      keyvalue.Keys
-	seconds   int64         // results stay; 0: for ever
-	lease     time.Duration // of chords
-	ordered   bool          // chord parts are kept in a sorted set
-	retries   retry.Policy
+	driver.Unlisted
+	*subscriber
 
-	closed  atomic.Bool
-	stores  *merge.Group[*request, error]
-	gets    *merge.Group[string, []byte]
-	poller  *celeryresults.Poller
-	gone    *keyvalue.Tombstones
-	tallies bool
-	push    *subscriber // nil: nobody tells, and the poller asks
+	server   server
+	keys     keys.Keys
+	encoding *document.Encoding // of Celery's chords
+	script   *redis.Script      // storeScript for the serializer
+	seconds  int64              // groups and chords stay; 0: for ever
+	ordered  bool               // chord parts are kept in a sorted set
+	tallies  bool
+	retries  retry.Policy // of Celery's chords
 }
 
 var (
-	_ celeryresults.Backend     = (*RedisBackend)(nil)
-	_ celeryresults.Waiter      = (*RedisBackend)(nil)
-	_ celeryresults.Awaiter     = (*RedisBackend)(nil)
-	_ celeryresults.ManyAwaiter = (*RedisBackend)(nil)
-	_ celeryresults.Grouper     = (*RedisBackend)(nil)
-	_ celeryresults.Chorder     = (*RedisBackend)(nil)
-	_ celeryresults.Tallier     = (*RedisBackend)(nil)
-
-	_ celeryresults.StatusGetter = (*RedisBackend)(nil)
+	_ driver.Store   = (*RedisBackend)(nil)
+	_ driver.Pusher  = (*RedisBackend)(nil)
+	_ driver.Lister  = (*RedisBackend)(nil)
+	_ driver.Claimer = (*RedisBackend)(nil)
 )
 
 // Options are what New takes beside the settings. The zero value is fine.
@@ -80,9 +64,6 @@ type Options struct {
 	// that has it no longer renews it. Default: a minute.
 	ChordLease time.Duration
 }
-
-// defaultLease is the default of Options.ChordLease.
-const defaultLease = time.Minute
 
 // server is where commands go.
 type server struct {
@@ -104,14 +85,25 @@ func (s server) lost() {
 	}
 }
 
+// close closes what is owned, once.
+func (s server) close() error {
+	errs := []error{s.pool.Close()}
+	for _, client := range s.owned {
+		if err := client.Close(); !errors.Is(err, redis.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // New returns a backend over a client that the caller owns and closes: of one
 // server, of a Sentinel's master, of a cluster, or a Ring, whose shards have channels
-// of their own, so that waits there ask. Of the settings it uses ResultExpires, ResultExtended, the serializers, the transport options and the
-// retry settings.
+// of their own, so that waits there ask. Of the settings it uses those of results,
+// the serializers, the transport options and the retry settings.
 //
 // Let the client have ContextTimeoutEnabled set, so that a deadline also ends the
 // command that it left behind.
-func New(client redis.UniversalClient, s celeryresults.Settings, o Options) (*RedisBackend, error) {
+func New(client redis.UniversalClient, s celeryresults.Settings, o Options) (*celeryresults.Backend, error) {
 	if client == nil {
 		return nil, errors.New("redisbackend: new: no client")
 	}
@@ -125,101 +117,80 @@ func New(client redis.UniversalClient, s celeryresults.Settings, o Options) (*Re
 	return open(on, s, o)
 }
 
-func open(on server, s celeryresults.Settings, o Options) (*RedisBackend, error) {
-	b := &RedisBackend{
-		server: on, keys: keyvalue.NewKeys(s.ResultBackendTransportOptions), seconds: wholeSeconds(s.Expires()),
-		lease: o.ChordLease, retries: retry.From(s),
-	}
-	if b.lease <= 0 {
-		b.lease = defaultLease
+func open(on server, s celeryresults.Settings, o Options) (*celeryresults.Backend, error) {
+	encoding, err := document.NewEncoding(s, traits)
+	if err != nil {
+		return nil, err
 	}
 	ordered := s.ResultBackendTransportOptions.ResultChordOrdered
-	b.ordered = ordered == nil || *ordered
-	codec, ok := registry.ByName(s.Serializer())
-	if !ok {
-		return nil, fmt.Errorf("redisbackend: unknown serializer %q", s.Serializer())
+	b := &RedisBackend{
+		server: on, keys: keys.New(s.ResultBackendTransportOptions), encoding: encoding, script: storeScriptOf(s.Serializer()),
+		seconds: wholeSeconds(s.Expires()), ordered: ordered == nil || *ordered, tallies: s.ResultTally,
+		retries: retry.New(s.ResultBackendBaseSleepBetweenRetry, s.ResultBackendMaxSleepBetweenRetry, s.ResultBackendMaxRetries),
 	}
-	accept, err := registry.NewAccept(s.Accept())
-	if err == nil {
-		err = accept.Check(codec)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("redisbackend: %w", err)
-	}
-	compression, err := keyvalue.NewCompression(s.ResultCompression)
-	if err != nil {
-		return nil, fmt.Errorf("redisbackend: CELERY_RESULT_COMPRESSION: %w", err)
-	}
-	b.accept, b.documents = accept, keyvalue.Documents{Codec: codec, Extended: s.ResultExtended, Compression: compression}
-	b.stores = merge.New(b.storeOne, b.storeMany, false)
-	b.gets = merge.New(b.findOne, b.findMany, true)
-	b.tallies = s.ResultTally
-	b.gone = keyvalue.NewTombstones(&s, b.keys, b.setTombstones, b.tombstones)
-	b.poller = celeryresults.NewPoller(b.getMany)
-	if on.subscriber != nil {
-		b.push = newSubscriber(on, b.keys, b.documents, b.poller, b.retries)
-		b.poller.SetPush(b.push)
-	}
-	return b, nil
+	b.subscriber = newSubscriber(on, b.keys, b.retries)
+	return celeryresults.NewBackend(b, encoding, s, &celeryresults.BackendOptions{ChordLease: o.ChordLease})
 }
 
-// wholeSeconds rounds an expiry up to what Celery's SETEX takes, and 0 for
-// Never.
+// traits are alike for all settings.
+var traits = driver.Traits{Name: "redis", MaxDocument: 512 << 20, PutMost: 256, GetMost: keysPerCommand * commandsPerTrip, Exact: true}
+
+// Traits implements driver.Store.
+func (b *RedisBackend) Traits() driver.Traits { return traits }
+
+// wholeSeconds rounds a lifetime up to what Celery's SETEX takes, and 0 for Never.
 func wholeSeconds(d time.Duration) int64 {
-	if d == celeryresults.Never {
+	if d == driver.Never {
 		return 0
 	}
 	return max(1, int64((d+time.Second-1)/time.Second))
 }
 
-// Close ends the waits with ErrClosed, and closes the connections that Open
-// opened. It waits for operations on the caller's client. Every later operation
-// returns ErrClosed.
-func (b *RedisBackend) Close() error {
-	if b.closed.Swap(true) {
-		return b.poller.Close()
-	}
-	errs := []error{b.poller.Close()}
-	if b.push != nil {
-		b.push.close()
-	}
-	errs = append(errs, b.server.pool.Close())
-	for _, client := range b.server.owned {
-		errs = append(errs, client.Close())
-	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("redisbackend: close: %w", err)
-	}
-	return nil
-}
-
-// ready returns why no command may start. A deadline counts from its moment on:
-// the network may notice it before the context does.
-func (b *RedisBackend) ready(ctx context.Context) error {
-	if b.closed.Load() {
-		return celeryresults.ErrClosed
-	}
-	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil && !time.Now().Before(deadline) {
-		return context.DeadlineExceeded
-	}
-	return ctx.Err()
-}
-
-// expiry is how long keys stay, as go-redis takes it.
+// expiry is how long groups and chords stay, as go-redis takes it.
 func (b *RedisBackend) expiry() time.Duration { return time.Duration(b.seconds) * time.Second }
 
-// WaitFor implements celeryresults.Waiter: results are pushed to all waiters of
-// the backend over one connection, and asked for beside that.
-func (b *RedisBackend) WaitFor(ctx context.Context, taskID string) (*celeryresults.TaskMeta, error) {
-	return b.poller.WaitFor(ctx, taskID)
+// Close implements driver.Store. It closes the connections that Open opened, and waits
+// for operations on the caller's client.
+func (b *RedisBackend) Close() error {
+	b.subscriber.close()
+	return b.server.close()
 }
 
-// Await implements celeryresults.Awaiter.
-func (b *RedisBackend) Await(ctx context.Context, taskID string, until func(*celeryresults.TaskMeta) bool) (*celeryresults.TaskMeta, error) {
-	return b.poller.Await(ctx, taskID, until)
+// run runs a command once. An error after which the same one may work is a
+// *driver.Again.
+func run[T any](ctx context.Context, b *RedisBackend, command func(redis.UniversalClient) (T, error)) (T, error) {
+	value, err := inflight.Run(ctx, b.server.pool, command)
+	if err != nil {
+		err = b.failed(err)
+	}
+	return value, err
 }
 
-// AwaitMany implements celeryresults.ManyAwaiter.
-func (b *RedisBackend) AwaitMany(ctx context.Context, taskIDs []string, until func(*celeryresults.TaskMeta) bool) error {
-	return b.poller.AwaitMany(ctx, taskIDs, until)
+// failed says of an error whether the same command may work again, and sees to it that
+// it can.
+func (b *RedisBackend) failed(err error) error {
+	if !redisclient.Transient(err) {
+		return err
+	}
+	if !redisclient.Answered(err) {
+		b.server.lost()
+	}
+	return &driver.Again{Err: err}
+}
+
+// lost reports whether an error came after something may have been sent, and before the
+// server answered.
+func lost(err error) bool {
+	return err != nil && !redisclient.Answered(err) && !redisclient.Unsent(err)
+}
+
+// multi is how several commands are sent: as one transaction, except in a cluster,
+// whose slots it would cross, as Celery's keys have no tag.
+func (b *RedisBackend) multi(ctx context.Context, c redis.UniversalClient, f func(redis.Pipeliner) error) error {
+	if b.server.sharded {
+		_, err := c.Pipelined(ctx, f)
+		return err
+	}
+	_, err := c.TxPipelined(ctx, f)
+	return err
 }

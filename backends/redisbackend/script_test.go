@@ -16,7 +16,7 @@ import (
 
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/backends/redisbackend"
-	"github.com/celeryresults/celeryresults/cache"
+	"github.com/celeryresults/celeryresults/driver"
 	"github.com/celeryresults/celeryresults/internal/testserver"
 )
 
@@ -104,7 +104,7 @@ func TestRecordsOfOtherWritersAreJudgedRight(t *testing.T) {
 			id := "foreign"
 			require.NoError(t, raw.Set(t.Context(), taskKey(id), row.record, 0).Err())
 			err := b.StoreResult(t.Context(), inState(id, next))
-			if next != celeryresults.Pending && next.MayReplace(row.stands) {
+			if driver.PowerOf(next, false).Over(row.stands) {
 				require.NoError(t, err, "%s over %q", next, row.record)
 				assert.Equal(t, next, get(t, b, id).State)
 				continue
@@ -307,7 +307,7 @@ func TestAResultOverTheLimitIsNotSent(t *testing.T) {
 	}
 	b := at(t, testserver.Redis(t))
 	err := b.StoreResult(t.Context(), done("large", strings.Repeat("x", 512<<20)))
-	require.ErrorIs(t, err, cache.ErrTooLarge)
+	require.ErrorIs(t, err, celeryresults.ErrTooLarge)
 	assert.Equal(t, celeryresults.OutcomeNotStored, celeryresults.OutcomeOf(err))
 }
 

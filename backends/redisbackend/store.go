@@ -1,227 +1,241 @@
 package redisbackend
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"sync/atomic"
+	"time"
 
-	"github.com/celeryresults/celeryresults"
-	"github.com/celeryresults/celeryresults/cache"
-	"github.com/celeryresults/celeryresults/internal/keyvalue"
-	"github.com/celeryresults/celeryresults/internal/trace"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/celeryresults/celeryresults/driver"
 )
 
-// maxValue is the longest string that Redis holds.
-const maxValue = 512 << 20
-
-// documentSize is what most documents fit in.
-const documentSize = 768
-
-// StoreResult implements celeryresults.Backend. The stores of concurrent callers
-// are sent together. Unless the result is stored or refused, the error is a
-// *celeryresults.StoreError, which says whether nothing was stored or that is not
-// known. A result over 512 MiB is cache.ErrTooLarge; a failure is then stored with
-// its texts cut and marked as cut.
-func (b *RedisBackend) StoreResult(ctx context.Context, meta *celeryresults.TaskMeta, options ...celeryresults.StoreOption) error {
-	if meta == nil || meta.TaskID == "" {
-		return celeryresults.ErrNoTaskID
+// Put implements driver.Store, in one round trip. What the script can't decide takes one
+// more, and so do tallies in a cluster.
+func (b *RedisBackend) Put(ctx context.Context, writes []*driver.Write) {
+	names, args := make([]string, len(writes)), make([]any, 0, 3*len(writes))
+	var ttl time.Duration
+	var seconds any // of ttl, made once for most batches
+	for i, w := range writes {
+		if w.TTL != ttl {
+			ttl, seconds = w.TTL, wholeSeconds(w.TTL)
+		}
+		names[i], _ = b.keys.Key(w.Kind, w.ID) // ids are not empty
+		args = b.appendArgs(args, b.rule(w), seconds, w)
 	}
-	override := slices.Contains(options, celeryresults.Override)
-	err := b.storeMeta(ctx, meta, override)
-	if errors.Is(err, cache.ErrTooLarge) && meta.State.Exception() {
-		err = b.storeMeta(ctx, keyvalue.Shortened(meta), override)
+	for i, a := range b.eval(ctx, b.script, names, args) {
+		writes[i].Answer = b.conclude(ctx, writes[i], names[i], a)
 	}
-	if err != nil {
-		return err
+	if b.tallies && b.server.sharded {
+		b.tally(ctx, writes)
 	}
-	b.gone.Stored(ctx, meta.TaskID)
-	return b.tally(ctx, meta, override)
 }
 
-func (b *RedisBackend) storeMeta(ctx context.Context, meta *celeryresults.TaskMeta, override bool) error {
-	if err := b.ready(ctx); err != nil {
-		return failed(meta.TaskID, celeryresults.OutcomeNotStored, err)
+// appendArgs appends what storeScript takes of a write.
+func (b *RedisBackend) appendArgs(args []any, rule, seconds any, w *driver.Write) []any {
+	args = append(args, rule, seconds, w.Document)
+	if b.tallies && !b.server.sharded {
+		args = append(args, b.tallyKey(w.Group), w.ID, string(w.State))
 	}
-	r, err := b.request(meta, override)
-	if err != nil {
-		return failed(meta.TaskID, celeryresults.OutcomeNotStored, err)
-	}
-	trace.Sent(ctx, len(r.document))
-	answer, err := b.stores.Do(ctx, r)
-	if err == nil {
-		return answer
-	}
-	if r.phase.CompareAndSwap(waiting, withdrawn) { // the context is over
-		return failed(r.id, celeryresults.OutcomeNotStored, err)
-	}
-	return failed(r.id, celeryresults.OutcomeUnknown, err)
+	return args
 }
 
-func failed(id string, outcome celeryresults.Outcome, err error) error {
-	return &celeryresults.StoreError{TaskID: id, Outcome: outcome, Err: err}
+// tallyKey returns the key of a group's tally, empty without a group.
+func (b *RedisBackend) tallyKey(groupID string) string {
+	if groupID == "" {
+		return ""
+	}
+	key, _ := b.keys.Group(groupID)
+	return key + tallySuffix
 }
 
-// request is a result that a caller waits to be stored.
-type request struct {
-	id, key  string
-	state    celeryresults.State
-	document []byte
-	override bool
-
-	phase     atomic.Int32
-	settled   bool  // err is the answer
-	uncertain bool  // a call with it broke off: it may have happened
-	err       error // nil is stored
-}
-
-// The phases of a request. Only one that waits can be withdrawn by its caller,
-// who then knows that nothing is stored.
-const (
-	waiting int32 = iota
-	sending
-	withdrawn
+// rules are those of storeScript for each power, first sent and repeated, and quietly that
+// of markers. They are made once, as texts in interfaces.
+var (
+	rules       = [...][2]any{{"0", "0="}, {"1", "1="}, {"2", "2="}, {"3", "3"}}
+	quietly any = "3-"
 )
 
-func (b *RedisBackend) request(meta *celeryresults.TaskMeta, override bool) (*request, error) {
-	key, err := b.keys.Task(meta.TaskID)
-	if err != nil {
-		return nil, err
-	}
-	document, err := b.documents.Append(make([]byte, 0, documentSize), meta)
-	if err != nil {
-		return nil, err
-	}
-	if len(document) > maxValue {
-		return nil, fmt.Errorf("redisbackend: store %q: %w", meta.TaskID, cache.ErrTooLarge)
-	}
-	return &request{id: meta.TaskID, key: key, state: meta.State, document: document, override: override}, nil
-}
-
-func (r *request) settle(err error) { r.settled, r.err = true, err }
-
-func (r *request) refuse(stands celeryresults.State) {
-	r.settle(&celeryresults.RefusedError{TaskID: r.id, Stands: stands, Stored: r.state})
-}
-
-// storeOne stores the result of a caller that is alone.
-func (b *RedisBackend) storeOne(ctx context.Context, r *request) (error, error) { //nolint:revive,staticcheck // an answer is an error
-	b.store(ctx, []*request{r})
-	return r.err, nil
-}
-
-// storeMany stores the results of several callers, in their order.
-func (b *RedisBackend) storeMany(ctx context.Context, rs []*request) ([]error, error) {
-	for rest := rs; len(rest) > 0; {
-		n := chunk(rest)
-		b.store(ctx, rest[:n])
-		rest = rest[n:]
-	}
-	answers := make([]error, len(rs))
-	for i, r := range rs {
-		answers[i] = r.err
-	}
-	return answers, nil
-}
-
-// The most that goes into one call of the script, which holds up all others.
-const (
-	requestsPerCall = 256
-	bytesPerCall    = 1 << 20
-)
-
-// chunk returns how many of the requests go into the next call.
-func chunk(rs []*request) int {
-	size := 0
-	for i, r := range rs {
-		size += len(r.document)
-		if i == requestsPerCall || i > 0 && size > bytesPerCall {
-			return i
-		}
-	}
-	return len(rs)
-}
-
-// store settles the requests.
-func (b *RedisBackend) store(ctx context.Context, rs []*request) {
-	err := b.retries.Do(ctx, b.ready, b.helps, func() error { return b.attempt(ctx, rs) })
-	for _, r := range rs {
-		switch {
-		case r.settled:
-		case r.uncertain:
-			r.settle(failed(r.id, celeryresults.OutcomeUnknown, b.explain(ctx, err)))
-		default:
-			r.settle(failed(r.id, celeryresults.OutcomeNotStored, b.explain(ctx, err)))
-		}
-	}
-}
-
-// attempt tries once to settle the requests that are still open.
-func (b *RedisBackend) attempt(ctx context.Context, rs []*request) error {
-	open := begin(rs)
-	if len(open) == 0 {
-		return nil
-	}
-	var failure error
-	for i, a := range b.send(ctx, open) {
-		if err := b.conclude(ctx, open[i], a); err != nil {
-			failure = err
-		}
-	}
-	end(open)
-	if failure == nil || len(open) == 1 || b.server.sharded || b.helps(failure) || !answered(failure) {
-		return failure
-	}
-	for _, r := range open { // one of them is at fault: each gets its own answer
-		if !r.settled {
-			b.store(ctx, []*request{r})
-		}
-	}
-	return nil
-}
-
-// conclude settles a request by what became of it, or returns why it is open.
-func (b *RedisBackend) conclude(ctx context.Context, r *request, a answer) error {
-	err := a.err
+// rule is what a write may replace, as storeScript takes it.
+func (b *RedisBackend) rule(w *driver.Write) any {
+	power := w.Power
 	switch {
-	case err != nil:
+	case power == driver.Exact && w.Old != nil:
+		return exactly(w.Old)
+	case power == driver.Exact:
+		power = driver.Absent
+	case power == driver.Anything && w.Kind == driver.Marker:
+		return quietly
+	}
+	if b.repeated(w) {
+		return rules[power][1]
+	}
+	return rules[power][0]
+}
+
+// exactly is the rule that a document must stand.
+func exactly(document []byte) any { return "4" + string(document) }
+
+// repeated reports whether a write may have been sent before.
+func (b *RedisBackend) repeated(w *driver.Write) bool {
+	return w.Repeated || b.server.repeats && w.State.Ready()
+}
+
+// answer is what a script says of a key.
+type answer struct {
+	why string // as storeScript returns it; empty when stored
+	err error  // of the call
+}
+
+// conclude returns what became of a write.
+func (b *RedisBackend) conclude(ctx context.Context, w *driver.Write, key string, a answer) driver.Answer {
+	switch {
+	case a.err != nil:
+		return notStored(a.err)
 	case a.why == "":
-		r.settle(nil)
+		return driver.Answer{Outcome: driver.Stored}
 	case a.why[0] == '=':
-		r.refuse(celeryresults.State(a.why[1:]))
+		return driver.Answer{Outcome: driver.Refused, Stands: driver.State(a.why[1:])}
 	case a.why[0] == '?':
-		err = b.swap(ctx, r, a.why[1:])
+		return b.swap(ctx, w, key, []byte(a.why[1:]))
 	case a.why[0] == '~':
-		r.settle(failed(r.id, celeryresults.OutcomeUnknown, errPublish(a.why[1:])))
-	default:
-		if err = serverError(a.why[1:]); !transient(err) {
-			r.settle(failed(r.id, celeryresults.OutcomeNotStored, err))
-			return nil
-		}
+		return driver.Answer{Outcome: driver.Stored, Err: fmt.Errorf("PUBLISH failed, and those who wait in Python will not wake: %w", serverError(a.why[1:]))}
+	case a.why[0] == '#':
+		return driver.Answer{Outcome: driver.Stored, Err: untallied(w, serverError(a.why[1:]))}
 	}
-	if err != nil && !answered(err) && !unsent(err) && !errors.Is(err, errGone) {
-		r.uncertain = true
-	}
-	return err
+	return notStored(b.failed(serverError(a.why[1:])))
 }
 
-// begin returns the requests that are open, now sending.
-func begin(rs []*request) []*request {
-	open := make([]*request, 0, len(rs))
-	for _, r := range rs {
-		if !r.settled && (r.phase.CompareAndSwap(waiting, sending) || r.phase.Load() == sending) {
-			open = append(open, r)
-		}
+// notStored is the answer to a write whose call failed.
+func notStored(err error) driver.Answer {
+	if lost(err) {
+		return driver.Answer{Outcome: driver.Unknown, Err: err}
 	}
-	return open
+	return driver.Answer{Outcome: driver.NotStored, Err: err}
 }
 
-// end lets callers withdraw again whose results are under way nowhere.
-func end(rs []*request) {
-	for _, r := range rs {
-		if !r.settled && !r.uncertain {
-			r.phase.CompareAndSwap(sending, waiting)
+// errChanged is why a write is repeated that another writer came before.
+var errChanged = &driver.Again{Err: errors.New("another writer was quicker"), Conflict: true}
+
+// swap decides in Go about a record that the script could not decide about, and stores the
+// document where that record still stands.
+func (b *RedisBackend) swap(ctx context.Context, w *driver.Write, key string, stands []byte) driver.Answer {
+	switch {
+	case b.repeated(w) && bytes.Equal(stands, w.Document):
+		return driver.Answer{Outcome: driver.Stored}
+	case w.Power == driver.Exact:
+		return driver.Answer{Outcome: driver.Refused}
+	case !w.Allows(stands):
+		return w.Answer
+	}
+	a := b.eval(ctx, b.script, []string{key}, b.appendArgs(nil, exactly(stands), wholeSeconds(w.TTL), w))[0]
+	if a.why != "" && a.why[0] == '?' {
+		return driver.Answer{Outcome: driver.NotStored, Err: errChanged}
+	}
+	return b.conclude(ctx, w, key, a)
+}
+
+// tally notes which members of groups were stored. A write is repeated whose note may
+// come through then: it finds its own record.
+func (b *RedisBackend) tally(ctx context.Context, writes []*driver.Write) {
+	var noted []*driver.Write
+	var names []string
+	var args []any
+	for _, w := range writes {
+		if w.Answer.Outcome == driver.Stored && w.Group != "" {
+			noted, names = append(noted, w), append(names, b.tallyKey(w.Group))
+			args = append(args, w.ID, string(w.State), int(w.Power), wholeSeconds(w.TTL))
+		}
+	}
+	if len(noted) == 0 {
+		return
+	}
+	for i, a := range b.eval(ctx, tallyScript, names, args) {
+		if a.err == nil {
+			continue
+		}
+		noted[i].Answer.Err = untallied(noted[i], a.err)
+		if _, again := errors.AsType[*driver.Again](a.err); again {
+			noted[i].Answer.Outcome = driver.Unknown
 		}
 	}
 }
+
+func untallied(w *driver.Write, err error) error {
+	return fmt.Errorf("it is not in the tally of group %q: %w", w.Group, err)
+}
+
+// eval runs a script with its share of the arguments for each key.
+func (b *RedisBackend) eval(ctx context.Context, script *redis.Script, names []string, args []any) []answer {
+	if b.server.sharded {
+		return b.evalApart(ctx, script, names, args)
+	}
+	found, err := run(ctx, b, func(c redis.UniversalClient) ([]any, error) {
+		return script.Run(ctx, c, names, args...).Slice()
+	})
+	return answers(len(names), found, err)
+}
+
+// evalApart runs a script in a cluster: a call for each key, those to one node together,
+// and sends its text to the nodes that do not have it.
+func (b *RedisBackend) evalApart(ctx context.Context, script *redis.Script, names []string, args []any) []answer {
+	each := len(args) / len(names)
+	cmds, err := run(ctx, b, func(c redis.UniversalClient) ([]*redis.Cmd, error) {
+		cmds := make([]*redis.Cmd, len(names))
+		for _, send := range []func(context.Context, redis.Scripter, []string, ...any) *redis.Cmd{script.EvalSha, script.Eval} {
+			_, _ = c.Pipelined(ctx, func(p redis.Pipeliner) error { // each command has its error
+				for i, cmd := range cmds {
+					if cmd == nil || redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
+						cmds[i] = send(ctx, p, names[i:i+1], args[i*each:(i+1)*each]...)
+					}
+				}
+				return nil
+			})
+		}
+		return cmds, nil
+	})
+	if err != nil {
+		return answers(len(names), nil, err)
+	}
+	all := make([]answer, 0, len(names))
+	for _, cmd := range cmds {
+		found, err := cmd.Slice()
+		if err != nil {
+			err = b.failed(err)
+		}
+		all = append(all, answers(1, found, err)[0])
+	}
+	return all
+}
+
+// errScript is what a script's answer is when it makes no sense.
+var errScript = errors.New("the script returned something else")
+
+// answers reads what a script returned of n keys.
+func answers(n int, found []any, err error) []answer {
+	all := make([]answer, n)
+	for i := range all {
+		all[i].err = err
+	}
+	for i := 0; i+1 < len(found) && err == nil; i += 2 {
+		key, _ := found[i].(int64)
+		why, _ := found[i+1].(string)
+		if key < 1 || int(key) > n || why == "" {
+			return answers(n, nil, errScript)
+		}
+		all[key-1].why = why
+	}
+	return all
+}
+
+// serverError is an answer that a script passed on.
+type serverError string
+
+func (e serverError) Error() string { return string(e) }
+
+// RedisError makes it a redis.Error.
+func (serverError) RedisError() {}
+
+var _ redis.Error = serverError("")

@@ -1,8 +1,10 @@
 package redisbackend
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"slices"
@@ -87,18 +89,10 @@ func baseConfig(r celeryresults.RedisSettings) redisclient.Config {
 	if r.MaxConnections > 0 {
 		o.PoolSize = r.MaxConnections
 	}
-	o.ReadTimeout, o.DialTimeout = socketTimeout, connectTimeout
-	if r.SocketTimeout != 0 {
-		o.ReadTimeout = r.SocketTimeout
-	}
-	if r.SocketTimeout < 0 {
-		o.ReadTimeout = -1
-	}
+	o.ReadTimeout = max(cmp.Or(r.SocketTimeout, socketTimeout), -1)
 	o.WriteTimeout = o.ReadTimeout
-	if r.ConnectTimeout != 0 {
-		o.DialTimeout = r.ConnectTimeout
-	}
-	if r.ConnectTimeout < 0 {
+	o.DialTimeout = cmp.Or(r.ConnectTimeout, connectTimeout)
+	if o.DialTimeout < 0 {
 		o.DialTimeout = forever
 	}
 	return redisclient.Config{Options: o}
@@ -213,7 +207,7 @@ func (t *target) transport(options map[string]any) error {
 		return errors.New("sentinel_kwargs in CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS is no mapping")
 	}
 	t.sentinel = redisclient.Config{Options: redisclient.Base()}
-	for _, name := range slices.Sorted(keysOf(values)) {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
 		value := textOf(values[name])
 		if name == "ssl" {
 			t.sentinel.TLS.Secure = value == "true" || value == "1"
@@ -267,7 +261,7 @@ func (t *target) cluster(rest string, r celeryresults.RedisSettings) error {
 
 // useSSL applies redis_backend_use_ssl.
 func useSSL(c *redisclient.Config, options map[string]any) error {
-	for _, name := range slices.Sorted(keysOf(options)) {
+	for _, name := range slices.Sorted(maps.Keys(options)) {
 		if !strings.HasPrefix(name, "ssl_") {
 			return fmt.Errorf("CELERY_REDIS_BACKEND_USE_SSL: unknown entry %q; known are ssl_cert_reqs, ssl_ca_certs, ssl_certfile, ssl_keyfile and ssl_check_hostname", name)
 		}
@@ -294,30 +288,11 @@ func textOf(value any) string {
 	return fmt.Sprint(value)
 }
 
-// keysOf is maps.Keys, also of nil.
-func keysOf(m map[string]any) func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		for name := range m {
-			if !yield(name) {
-				return
-			}
-		}
-	}
-}
-
 // address joins host and port, with the settings for what is missing.
 func address(host, port string, r celeryresults.RedisSettings) (string, error) {
-	if host == "" {
-		host = r.Host
-	}
-	if host == "" {
-		host = "localhost"
-	}
-	if port == "" && r.Port != 0 {
-		port = strconv.Itoa(r.Port)
-	}
+	host = cmp.Or(host, r.Host, "localhost")
 	if port == "" {
-		port = "6379"
+		port = strconv.Itoa(cmp.Or(r.Port, 6379))
 	}
 	if number, err := strconv.Atoi(port); err != nil || number < 0 || number > 65535 {
 		return "", errPort

@@ -159,7 +159,7 @@ func TestSentinelsTakeTheTransportOptions(t *testing.T) {
 	assert.Equal(t, "other", got.sentinel.Options.Password)
 	assert.NotNil(t, got.config.Options.TLSConfig)
 	assert.NotNil(t, got.sentinel.Options.TLSConfig)
-	assert.Equal(t, []string{"a:26379", "b:26379"}, got.failoverOptions().SentinelAddrs)
+	assert.Equal(t, []string{"a:26379", "b:26379"}, got.options().Failover().SentinelAddrs)
 }
 
 func TestWrongURLsSayWhatIsWrongAndNoSecret(t *testing.T) {

@@ -4,206 +4,147 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
+	"iter"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/celeryresults/celeryresults"
-	"github.com/celeryresults/celeryresults/internal/ahead"
-	"github.com/celeryresults/celeryresults/internal/keyvalue"
-	"github.com/celeryresults/celeryresults/internal/serialization/json"
+	"github.com/celeryresults/celeryresults/driver"
+	"github.com/celeryresults/celeryresults/internal/document"
+	"github.com/celeryresults/celeryresults/internal/serialization"
+	"github.com/celeryresults/celeryresults/internal/serialization/pickle"
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
+	"github.com/celeryresults/celeryresults/internal/sqlstore"
 	"github.com/celeryresults/celeryresults/python"
 )
 
-// idsPerStatement is how many tasks are asked for together.
-const idsPerStatement = 1000
-
 // row is a row of the task table.
 type row struct {
-	taskID               string
-	status, traceback    sql.NullString
-	name, worker, queue  sql.NullString
-	result, children     []byte
-	args, kwargs, stamps []byte
-	retries              sql.NullInt64
-	done                 time.Time
+	id                           int64
+	taskID                       string
+	status, traceback            sql.NullString
+	name, worker, queue, retries sql.NullString
+	result, children             []byte
+	args, kwargs, stamps         []byte
+	done                         time.Time
 }
 
-func (b *DatabaseBackend) check(ctx context.Context, taskIDs ...string) (*layout, error) {
-	if slices.Contains(taskIDs, "") {
-		return nil, celeryresults.ErrNoTaskID
-	}
-	if err := b.ready(ctx); err != nil {
-		return nil, err
-	}
+// Get implements driver.Store (DatabaseBackend._get_task_meta_for and _restore_group).
+func (b *DatabaseBackend) Get(ctx context.Context, kind driver.Kind, records []driver.Record, how driver.How) error {
 	l, err := b.tables(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for _, id := range taskIDs {
-		if err := checkText(id, l.width["task_id"], limit); err != nil {
-			return nil, fmt.Errorf("sqlalchemybackend: task id %.60q %w: %w", id, err, celeryresults.ErrBadID)
-		}
-	}
-	return l, nil
-}
-
-// GetTaskMeta implements celeryresults.Backend (DatabaseBackend._get_task_meta_for).
-// The reads of concurrent callers are sent together.
-func (b *DatabaseBackend) GetTaskMeta(ctx context.Context, taskID string) (*celeryresults.TaskMeta, error) {
-	if _, err := b.check(ctx, taskID); err != nil {
-		return nil, err
-	}
-	return b.gets.Do(ctx, taskID)
-}
-
-func (b *DatabaseBackend) readOne(ctx context.Context, taskID string) (*celeryresults.TaskMeta, error) {
-	metas, err := b.readMany(ctx, []string{taskID})
-	if err != nil {
-		return nil, err
-	}
-	return metas[0], nil
-}
-
-// readMany fails where one can't be read.
-func (b *DatabaseBackend) readMany(ctx context.Context, taskIDs []string) ([]*celeryresults.TaskMeta, error) {
-	metas, bad, err := b.read(ctx, taskIDs)
-	return metas, errors.Join(err, bad)
-}
-
-// GetMany implements celeryresults.Backend, in parts of 1000 tasks, each asked for
-// while the one before is decoded.
-func (b *DatabaseBackend) GetMany(ctx context.Context, taskIDs []string) ([]*celeryresults.TaskMeta, error) {
-	if _, err := b.check(ctx, taskIDs...); err != nil {
-		return nil, err
-	}
-	metas, bad, err := b.read(ctx, taskIDs)
-	if err != nil {
-		return nil, err
-	}
-	return metas, bad
-}
-
-func (b *DatabaseBackend) read(ctx context.Context, taskIDs []string) (metas []*celeryresults.TaskMeta, bad, err error) {
-	metas = make([]*celeryresults.TaskMeta, 0, len(taskIDs))
-	var unreadable []error
-	for rows, err := range ahead.Chunks(ctx, taskIDs, idsPerStatement, b.rows(false)) {
-		if err != nil {
-			return nil, nil, err
-		}
-		for _, r := range rows {
-			meta, err := b.meta(taskIDs[len(metas)], r)
-			if err != nil {
-				unreadable = append(unreadable, err)
+	switch kind {
+	case driver.Task:
+		if w := sqlstore.NewWanted(records, l.checkTask); len(w.IDs) > 0 {
+			in, args := b.base.Dialect.In("task_id", 1, w.IDs)
+			if how&driver.States != 0 {
+				err = b.states(ctx, in, args, w)
+			} else {
+				err = b.rows(ctx, l.read, in, args, func(r *row) { b.found(w.Record(r.taskID), r) })
 			}
-			metas = append(metas, meta)
 		}
+	case driver.Group:
+		if w := sqlstore.NewWanted(records, l.checkGroup); len(w.IDs) > 0 {
+			err = b.groups(ctx, w)
+		}
+	default:
+		err = errors.ErrUnsupported
 	}
-	return metas, errors.Join(unreadable...), nil
+	return b.explain(ctx, err)
 }
 
-// GetStatuses implements celeryresults.StatusGetter, in the same way.
-func (b *DatabaseBackend) GetStatuses(ctx context.Context, taskIDs []string) ([]celeryresults.Status, error) {
-	if _, err := b.check(ctx, taskIDs...); err != nil {
-		return nil, err
-	}
-	statuses := make([]celeryresults.Status, 0, len(taskIDs))
-	var unreadable []error
-	for rows, err := range ahead.Chunks(ctx, taskIDs, idsPerStatement, b.rows(true)) {
-		if err != nil {
-			return nil, err
+// states reads only what counts of tasks.
+func (b *DatabaseBackend) states(ctx context.Context, in string, args []any, w sqlstore.Wanted) error {
+	var id string
+	var status sql.NullString
+	var done time.Time
+	dst := []any{&id, &status, b.base.ScanTime(&done)}
+	q := b.base.Dialect.Rebind(`SELECT task_id, status, date_done FROM ` + b.task.Quoted + ` WHERE ` + in)
+	return b.base.DB.Rows(ctx, q, args, func(scan func(...any) error) error {
+		err := scan(dst...)
+		if r := w.Record(id); err == nil && r != nil {
+			b.base.Stands(r, status.String, done)
 		}
-		for _, r := range rows {
-			status, err := b.status(taskIDs[len(statuses)], r)
-			if err != nil {
-				unreadable = append(unreadable, err)
-			}
-			statuses = append(statuses, status)
-		}
-	}
-	return statuses, errors.Join(unreadable...)
+		return err
+	})
 }
 
-// rows returns what reads rows, nil for those that are not there, or only what counts
-// for their states.
-func (b *DatabaseBackend) rows(states bool) func(ctx context.Context, taskIDs []string) ([]*row, error) {
-	return func(ctx context.Context, taskIDs []string) ([]*row, error) {
-		l, err := b.tables(ctx)
-		if err != nil || len(taskIDs) == 0 {
-			return nil, err
+// rows calls each for the rows of a condition, and what follows it. The columns may be id,
+// too, after those that a layout reads.
+func (b *DatabaseBackend) rows(ctx context.Context, columns, where string, args []any, each func(*row)) error {
+	var r row
+	dst := []any{
+		&r.taskID, &r.status, &r.result, b.base.ScanTime(&r.done), &r.traceback, &r.children, &r.stamps,
+		&r.name, &r.args, &r.kwargs, &r.worker, &r.retries, &r.queue, &r.id,
+	}
+	if !strings.HasSuffix(columns, andID) {
+		dst = dst[:columnCount]
+	}
+	q := b.base.Dialect.Rebind(`SELECT ` + columns + ` FROM ` + b.task.Quoted + ` WHERE ` + where)
+	return b.base.DB.Rows(ctx, q, args, func(scan func(...any) error) error {
+		if err := scan(dst...); err != nil {
+			return err
 		}
-		selected := l.selected
-		if states {
-			selected = l.status
-		}
-		in, args := b.dialect.In("task_id", 1, taskIDs)
-		q := b.dialect.Rebind(`SELECT ` + selected + ` FROM ` + b.names.task + ` WHERE ` + in)
-		var found map[string]*row
-		err = b.do(ctx, "get", func() error {
-			found = make(map[string]*row, len(taskIDs))
-			return b.db.Rows(ctx, q, args, func(scan func(...any) error) error {
-				r := new(row)
-				dst := []any{&r.taskID, &r.status, b.dialect.ScanTime(&r.done)}
-				if !states {
-					dst = []any{
-						&r.taskID, &r.status, &r.result, b.dialect.ScanTime(&r.done), &r.traceback,
-						&r.children, &r.name, &r.args, &r.kwargs, &r.worker, &r.retries, &r.queue, &r.stamps,
-					}
-				}
-				if err := scan(dst...); err != nil {
-					return err
-				}
-				found[r.taskID] = r
-				return nil
-			})
-		})
-		rows := make([]*row, len(taskIDs))
-		for i, id := range taskIDs {
-			rows[i] = found[id]
-		}
-		return rows, err
+		one := r
+		each(&one)
+		return nil
+	})
+}
+
+// found fills in a record that is wanted.
+func (b *DatabaseBackend) found(r *driver.Record, row *row) {
+	if r != nil && b.base.Stands(r, row.status.String, row.done) {
+		r.Row = row
 	}
 }
 
-// expired reports whether a row has expired, after it was last written.
-func (b *DatabaseBackend) expired(done time.Time) bool {
-	return b.expires != celeryresults.Never && !done.IsZero() && done.Before(b.now().Add(-b.expires))
+func (b *DatabaseBackend) groups(ctx context.Context, w sqlstore.Wanted) error {
+	in, args := b.base.Dialect.In("taskset_id", 1, w.IDs)
+	q := b.base.Dialect.Rebind(`SELECT taskset_id, result, date_done FROM ` + b.group.Quoted + ` WHERE ` + in)
+	return b.base.DB.Rows(ctx, q, args, func(scan func(...any) error) error {
+		var id string
+		var done time.Time
+		result := []byte{}
+		err := scan(&id, &result, b.base.ScanTime(&done))
+		r := w.Record(id)
+		switch {
+		case err != nil || r == nil:
+		case b.base.Expired(done):
+			r.Expired = true
+		default:
+			r.Document = append([]byte{}, result...) // also of NULL
+		}
+		return err
+	})
 }
 
-func (b *DatabaseBackend) status(taskID string, r *row) (celeryresults.Status, error) {
-	switch {
-	case r == nil:
-		return celeryresults.Status{State: celeryresults.Pending, Unknown: true}, nil
-	case r.status.String == "":
-		return celeryresults.Status{}, &celeryresults.UnreadableError{ID: taskID, Err: errors.New("its status is empty")}
-	case b.expired(r.done):
-		return celeryresults.Status{State: celeryresults.Pending, Unknown: true, Expired: true}, nil
-	}
-	return celeryresults.Status{State: celeryresults.State(r.status.String)}, nil
-}
+// State implements celeryresults.Encoding.
+func (b *DatabaseBackend) State(r *driver.Record) (celeryresults.State, error) { return r.State, nil }
 
-// meta returns what a row says: of one that has expired no more than that.
-func (b *DatabaseBackend) meta(taskID string, r *row) (*celeryresults.TaskMeta, error) {
-	status, err := b.status(taskID, r)
-	if err != nil {
-		return nil, err
+// Decode implements celeryresults.Encoding.
+func (b *DatabaseBackend) Decode(record *driver.Record) (*celeryresults.TaskMeta, error) {
+	r := record.Row.(*row)
+	var both struct {
+		celeryresults.TaskMeta
+		row celeryresults.Row
 	}
-	if status.Unknown {
-		unknown := celeryresults.NewUnknownMeta(taskID)
-		unknown.Expired = status.Expired
-		return unknown, nil
-	}
-	m := &celeryresults.TaskMeta{TaskID: taskID, State: status.State, Traceback: r.traceback.String, Row: &celeryresults.Row{Updated: r.done}}
-	if status.State.Ready() {
+	m := &both.TaskMeta
+	m.Row = &both.row
+	m.Row.Updated = r.done
+	m.TaskID, m.State, m.Traceback = r.taskID, record.State, r.traceback.String
+	if m.State.Ready() {
 		m.DateDone = r.done
 	}
 	m.Result = b.value(r.result)
 	if r.children != nil {
-		m.Children = keyvalue.Tuples(b.value(r.children).Stored())
+		m.Children = document.Tuples(b.value(r.children).Stored())
 	}
-	m.Name, m.Worker, m.Queue, m.Retries = r.name.String, r.worker.String, r.queue.String, int(r.retries.Int64)
+	m.Name, m.Worker, m.Queue = r.name.String, r.worker.String, r.queue.String
+	m.Retries, _ = strconv.Atoi(r.retries.String)
 	m.Args, m.Kwargs = b.value(r.args), b.value(r.kwargs)
 	m.Extended = r.name.Valid || r.worker.Valid || r.retries.Valid || r.args != nil || r.kwargs != nil
 	b.readStamps(m, r.stamps)
@@ -215,7 +156,7 @@ func (b *DatabaseBackend) value(data []byte) celeryresults.Value {
 	if data == nil {
 		return celeryresults.Value{}
 	}
-	return celeryresults.StoredValue(keyvalue.Whole(b.codecOf(data), data))
+	return celeryresults.StoredValue(document.Whole(b.codecOf(data), data))
 }
 
 // readStamps reads the column stamps. What can't be read there hides nothing else.
@@ -228,190 +169,159 @@ func (b *DatabaseBackend) readStamps(m *celeryresults.TaskMeta, data []byte) {
 		return
 	}
 	doc := entriesOf(tree)
-	for _, header := range listOf(doc.get("stamped_headers")) {
-		if name, ok := header.(string); ok {
-			m.StampedHeaders = append(m.StampedHeaders, name)
+	m.StampedHeaders = document.Texts(serialization.Value{Node: doc.get("stamped_headers")})
+	for _, p := range entriesOf(doc.get("stamps")) {
+		if name := p.Key.(string); !setField(m, name, p.Value) {
+			m.Extra = append(m.Extra, celeryresults.Extra{Name: name, Value: celeryresults.NewValue(p.Value)})
 		}
-	}
-	texts := map[string]*string{
-		"group_id": &m.GroupID, "parent_id": &m.ParentID, "root_id": &m.RootID, "periodic_task_name": &m.PeriodicTaskName,
-		"traceback": &m.Traceback, "name": &m.Name, "worker": &m.Worker, "queue": &m.Queue,
-	}
-	for _, e := range entriesOf(doc.get("stamps")) {
-		if e.name == children {
-			m.Children = tuplesOf(e.value)
-			continue
-		}
-		if dst, text := texts[e.name], ""; dst != nil {
-			if text, _ = e.value.(string); text != "" {
-				*dst = text
-			}
-			continue
-		}
-		m.Extra = append(m.Extra, celeryresults.Extra{Name: e.name, Value: celeryresults.NewValue(e.value)})
 	}
 	own := entriesOf(doc.get(ours))
-	for _, e := range entriesOf(own.get("extra")) {
-		m.Extra = append(m.Extra, celeryresults.Extra{Name: e.name, Value: celeryresults.NewValue(e.value)})
+	for _, p := range entriesOf(own.get("extra")) {
+		m.Extra = append(m.Extra, celeryresults.Extra{Name: p.Key.(string), Value: celeryresults.NewValue(p.Value)})
 	}
 	if meta := own.get("meta"); meta != nil {
 		m.Meta = celeryresults.NewValue(meta)
 	}
-	m.DateCreated, m.DateStarted = instant(own.get("date_created")), instant(own.get("date_started"))
-}
-
-// tuples reads children that were decoded with what is around them.
-func tuplesOf(tree any) []celeryresults.ResultTuple {
-	data, err := json.Codec.Append(nil, tree)
-	if err != nil {
-		return nil
+	for _, name := range [...]string{"date_created", "date_started"} {
+		at, _ := m.Field(name)
+		document.Set(at, serialization.Value{Node: own.get(name)})
 	}
-	return keyvalue.TuplesOf(data)
 }
 
-func instant(v any) time.Time {
-	text, _ := v.(string)
-	at, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil {
-		return time.Time{}
+// setField takes over an entry that has no column, or not enough of one.
+func setField(m *celeryresults.TaskMeta, name string, value any) bool {
+	switch name {
+	case "children", "group_id", "parent_id", "root_id", "periodic_task_name", "traceback", "name", "worker", "queue":
+		at, _ := m.Field(name)
+		return document.Set(at, serialization.Value{Node: value})
 	}
-	return at.UTC()
+	return false
 }
 
-type named struct {
-	name  string
-	value any
-}
+// entries are those of a mapping, sorted where the mapping is not.
+type entries []python.Pair
 
-type entries []named
+func entriesOf(tree any) entries {
+	pairs, _ := python.Pairs(tree)
+	return entries(slices.DeleteFunc(pairs, func(p python.Pair) bool {
+		_, named := p.Key.(string)
+		return !named
+	}))
+}
 
 func (list entries) get(name string) any {
-	for _, e := range list {
-		if e.name == name {
-			return e.value
+	for _, p := range list {
+		if p.Key == name {
+			return p.Value
 		}
 	}
 	return nil
 }
 
-// entriesOf returns the entries of a mapping whose keys are texts, sorted where the
-// mapping is not.
-func entriesOf(tree any) entries {
-	var list entries
-	pairs, _ := python.Pairs(tree)
-	for _, pair := range pairs {
-		if name, ok := pair.Key.(string); ok {
-			list = append(list, named{name, pair.Value})
+// DecodeGroup implements celeryresults.Encoding.
+func (b *DatabaseBackend) DecodeGroup(r *driver.Record) (celeryresults.ResultTuple, error) {
+	codec := b.codecOf(r.Document)
+	if codec == pickle.Codec {
+		tree, err := codec.Decode(r.Document)
+		if err != nil {
+			return celeryresults.ResultTuple{}, &celeryresults.UnreadableError{ID: r.ID, Err: err}
+		}
+		if group, ok := document.TupleOfObject(tree); ok {
+			return group, nil
 		}
 	}
-	return list
+	return document.Documents{Codec: codec}.ReadTuple(r.ID, r.Document)
 }
 
-func listOf(tree any) []any {
-	switch t := tree.(type) {
-	case []any:
-		return t
-	case python.Tuple:
-		return t
-	}
-	return nil
-}
+// andID is the primary key behind the columns that a layout reads.
+const andID = ", id"
 
-// WaitFor implements celeryresults.Waiter: one poller asks for all waiters of the
-// backend together.
-func (b *DatabaseBackend) WaitFor(ctx context.Context, taskID string) (*celeryresults.TaskMeta, error) {
-	if _, err := b.check(ctx, taskID); err != nil {
-		return nil, err // it would fail the reads of all who wait
-	}
-	return b.poller.WaitFor(ctx, taskID)
-}
-
-// Await implements celeryresults.Awaiter, in the same way.
-func (b *DatabaseBackend) Await(ctx context.Context, taskID string, until func(*celeryresults.TaskMeta) bool) (*celeryresults.TaskMeta, error) {
-	if _, err := b.check(ctx, taskID); err != nil {
-		return nil, err
-	}
-	return b.poller.Await(ctx, taskID, until)
-}
-
-// AwaitMany implements celeryresults.ManyAwaiter, in the same way.
-func (b *DatabaseBackend) AwaitMany(ctx context.Context, taskIDs []string, until func(*celeryresults.TaskMeta) bool) error {
-	if len(taskIDs) == 0 {
-		return b.ready(ctx)
-	}
-	if _, err := b.check(ctx, taskIDs...); err != nil {
-		return err
-	}
-	return b.poller.AwaitMany(ctx, taskIDs, until)
-}
-
-// Forget implements celeryresults.Backend. With Settings.ResultTombstones rows stay
-// without what was in them, as rows of PENDING that have expired; where results never
-// expire, they are deleted.
-func (b *DatabaseBackend) Forget(ctx context.Context, taskIDs ...string) error {
-	l, err := b.check(ctx, taskIDs...)
-	if err != nil {
-		return err
-	}
-	for chunk := range slices.Chunk(taskIDs, idsPerStatement) {
-		in, args := b.dialect.In("task_id", 1, chunk)
-		if b.dialect == sqldialect.MySQL { // spare what is equal by the collation only
-			exact, more := b.dialect.In("CAST(task_id AS BINARY)", len(args)+1, chunk)
-			in, args = in+" AND "+exact, append(args, more...)
+// Walk implements driver.Lister, in the order of the primary keys.
+func (b *DatabaseBackend) Walk(ctx context.Context) iter.Seq2[driver.Record, error] {
+	read := func(last int64) (rows []*row, err error) {
+		l, err := b.tables(ctx)
+		if err == nil {
+			err = b.rows(ctx, l.read+andID, `id > $1 ORDER BY id LIMIT `+strconv.Itoa(sqlstore.Most), []any{last}, func(r *row) { rows = append(rows, r) })
 		}
-		text := `DELETE FROM ` + b.names.task
-		if b.settings.ResultTombstones > 0 && b.expires != celeryresults.Never {
-			args = append(args, b.time(b.now().Add(-b.expires-time.Millisecond)))
-			text = `UPDATE ` + b.names.task + ` SET status = 'PENDING', date_done = $` + strconv.Itoa(len(args))
-			for _, c := range columns {
-				if _, there := l.width[c.name]; there && c.name != "task_id" && c.name != "status" && c.name != "date_done" {
-					text += ", " + c.name + " = NULL"
+		return rows, b.explain(ctx, err)
+	}
+	return func(yield func(driver.Record, error) bool) {
+		for rows, err := range sqlstore.Pages(ctx, b.base, read, func(r *row) int64 { return r.id }) {
+			if err != nil {
+				yield(driver.Record{}, err)
+			}
+			for _, row := range rows {
+				r := driver.Record{ID: row.taskID}
+				if b.found(&r, row); !yield(r, nil) {
+					return
 				}
 			}
 		}
-		if err := b.change(ctx, "forget", text+` WHERE `+in, args...); err != nil {
+	}
+}
+
+// Delete implements driver.Store. With Settings.ResultTombstones rows of tasks stay without
+// what was in them, as rows of PENDING that have expired; where results never expire, they
+// are deleted.
+func (b *DatabaseBackend) Delete(ctx context.Context, kind driver.Kind, ids []string) error {
+	l, err := b.tables(ctx)
+	if err != nil {
+		return err
+	}
+	check, key, text := l.checkTask, "task_id", `DELETE FROM `+b.task.Quoted
+	switch {
+	case kind == driver.Group:
+		check, key, text = l.checkGroup, "taskset_id", `DELETE FROM `+b.group.Quoted
+	case kind != driver.Task:
+		return errors.ErrUnsupported
+	}
+	for _, id := range ids {
+		if err := check(id); err != nil {
 			return err
 		}
 	}
-	return nil
+	in, args := b.base.InExactly(key, ids)
+	if kind == driver.Task && b.settings.ResultTombstones > 0 && b.base.Expires != celeryresults.Never {
+		args = append(args, b.time(b.base.Cutoff().Add(-time.Millisecond)))
+		text = l.forgets + strconv.Itoa(len(args))
+	}
+	_, err = b.base.DB.Affect(ctx, b.base.Dialect.Rebind(text+` WHERE `+in), args...)
+	return b.explain(ctx, err)
 }
 
-// change runs a statement that can be applied twice.
-func (b *DatabaseBackend) change(ctx context.Context, what, text string, args ...any) error {
-	q := b.dialect.Rebind(text)
-	return b.do(ctx, what, func() error {
-		_, err := b.db.Affect(ctx, q, args...)
-		return err
-	})
+// forgetting is the statement that takes out what is in rows, up to the number of the
+// parameter for date_done.
+func (b *DatabaseBackend) forgetting(l *layout) string {
+	sets := []string{"status = 'PENDING'"}
+	for _, i := range l.extended.columns {
+		if i != inTaskID && i != inStatus && i != inDateDone {
+			sets = append(sets, taskColumns[i].name+" = NULL")
+		}
+	}
+	return `UPDATE ` + b.task.Quoted + ` SET ` + strings.Join(sets, ", ") + `, date_done = $`
 }
 
 // rowsPerCleanup is how many rows a statement of the clean-up removes.
 const rowsPerCleanup = 5000
 
-// Cleanup implements celeryresults.Cleaner (DatabaseBackend.cleanup), in small
-// statements.
-func (b *DatabaseBackend) Cleanup(ctx context.Context) (int64, error) {
-	if _, err := b.check(ctx); err != nil || b.expires == celeryresults.Never {
+// Cleanup implements driver.Lister (DatabaseBackend.cleanup), in small statements.
+func (b *DatabaseBackend) Cleanup(ctx context.Context) (removed int64, err error) {
+	if _, err := b.tables(ctx); err != nil || b.base.Expires == celeryresults.Never {
 		return 0, err
 	}
-	var removed int64
-	for _, table := range []string{b.names.task, b.names.group} {
+	for _, table := range []string{b.task.Quoted, b.group.Quoted} {
 		text := `DELETE FROM ` + table + ` WHERE id IN (SELECT id FROM ` + table + ` WHERE date_done < $1 ORDER BY date_done LIMIT ` + strconv.Itoa(rowsPerCleanup) + `)`
-		if b.dialect == sqldialect.MySQL {
+		if b.base.Dialect == sqldialect.MySQL {
 			text = `DELETE FROM ` + table + ` WHERE date_done < $1 ORDER BY date_done LIMIT ` + strconv.Itoa(rowsPerCleanup)
 		}
-		q := b.dialect.Rebind(text)
-		for {
-			var n int64
-			err := b.do(ctx, "clean up", func() (err error) {
-				n, err = b.db.Affect(ctx, q, b.time(b.now().Add(-b.expires)))
+		q := b.base.Dialect.Rebind(text)
+		for n := int64(1); n > 0; removed += n {
+			err := b.do(ctx, func() (err error) {
+				n, err = b.base.DB.Affect(ctx, q, b.time(b.base.Cutoff()))
 				return err
 			})
-			if removed += n; err != nil {
+			if err != nil {
 				return removed, err
-			}
-			if n == 0 {
-				break
 			}
 		}
 	}

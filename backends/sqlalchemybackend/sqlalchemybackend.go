@@ -18,7 +18,6 @@
 package sqlalchemybackend
 
 import (
-	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -28,47 +27,37 @@ import (
 
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/cache"
-	"github.com/celeryresults/celeryresults/internal/keyvalue"
-	"github.com/celeryresults/celeryresults/internal/merge"
-	"github.com/celeryresults/celeryresults/internal/retry"
+	"github.com/celeryresults/celeryresults/driver"
+	"github.com/celeryresults/celeryresults/internal/document"
+	"github.com/celeryresults/celeryresults/internal/resultschema"
 	"github.com/celeryresults/celeryresults/internal/serialization"
 	"github.com/celeryresults/celeryresults/internal/serialization/json"
 	"github.com/celeryresults/celeryresults/internal/serialization/pickle"
 	"github.com/celeryresults/celeryresults/internal/serialization/registry"
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
+	"github.com/celeryresults/celeryresults/internal/sqlstore"
 )
 
-// DatabaseBackend is a celeryresults.Backend in Celery's own SQL tables, with groups,
-// waiting and clean-up. Make one with New or Open. All methods are safe for
-// concurrent use. The reads of concurrent callers are sent together. Broken
-// connections, restarts and deadlocks are retried until the context ends, or for 30
-// seconds. Chords need nothing of it: Celery's workers ask whether the members are
-// ready.
+// DatabaseBackend is the store of a celeryresults.Backend in Celery's own SQL tables, with
+// groups, walks and clean-up. New and Open return such a Backend, whose Driver it is. All
+// methods are safe for concurrent use. Chords need nothing of it: Celery's workers ask
+// whether the members are ready.
 type DatabaseBackend struct {
-	db       *sqldialect.DB
-	dialect  *sqldialect.Dialect
-	settings celeryresults.Settings
-	codec    serialization.Codec
-	names    names
-	expires  time.Duration // or Never
-	retries  retry.Policy
-	now      func() time.Time
-	owned    *sql.DB
+	driver.Unlisted
+	celeryresults.Encoding // of values
 
-	layout atomic.Pointer[layout] // of the tables; nil until they were looked at
-	closed atomic.Bool
-	gets   *merge.Group[string, *celeryresults.TaskMeta]
-	poller *celeryresults.Poller
+	base        *sqlstore.Store
+	settings    celeryresults.Settings
+	codec       serialization.Codec
+	schema      *resultschema.Schema
+	task, group resultschema.Name
+	layout      atomic.Pointer[layout] // of the tables; nil until they were looked at
 }
 
 var (
-	_ celeryresults.Backend      = (*DatabaseBackend)(nil)
-	_ celeryresults.StatusGetter = (*DatabaseBackend)(nil)
-	_ celeryresults.Waiter       = (*DatabaseBackend)(nil)
-	_ celeryresults.Awaiter      = (*DatabaseBackend)(nil)
-	_ celeryresults.ManyAwaiter  = (*DatabaseBackend)(nil)
-	_ celeryresults.Grouper      = (*DatabaseBackend)(nil)
-	_ celeryresults.Cleaner      = (*DatabaseBackend)(nil)
+	_ driver.Store           = (*DatabaseBackend)(nil)
+	_ driver.Lister          = (*DatabaseBackend)(nil)
+	_ celeryresults.Encoding = (*DatabaseBackend)(nil)
 )
 
 // Options are what New takes beside the settings. The zero value is fine.
@@ -81,17 +70,25 @@ type Options struct {
 	Now func() time.Time
 }
 
-// New returns a backend over an open database, which stays the caller's: Close does
-// not close it. Of the settings it uses ResultExpires, ResultExtended, the
-// serializer, the retry settings, and Database without its URL. The tables are
+// New returns a Backend over an open database, which stays the caller's: Close does
+// not close it. Of the settings it uses ResultExpires, ResultExtended, ResultTombstones,
+// the serializer, the retry settings, and Database without its URL. The tables are
 // looked at when they are first used, and made where they are missing, as Celery
 // does, unless CreateTablesAtSetup is false. What package dbbackend says of drivers
 // holds here, too.
 //
 // It returns an error for an unknown driver when the Options name no engine, for an
 // unknown serializer, and for table names that are none.
-func New(db *sql.DB, s celeryresults.Settings, o Options) (*DatabaseBackend, error) {
-	dialect, err := dialectOf(db, o.Engine)
+func New(db *sql.DB, s celeryresults.Settings, o Options) (*celeryresults.Backend, error) {
+	b, err := newStore(db, s, o)
+	if err != nil {
+		return nil, err
+	}
+	return celeryresults.NewBackend(b, b, s, nil)
+}
+
+func newStore(db *sql.DB, s celeryresults.Settings, o Options) (*DatabaseBackend, error) {
+	base, err := sqlstore.New(db, o.Engine, s, o.Now)
 	if err != nil {
 		return nil, fmt.Errorf("sqlalchemybackend: new: %w", err)
 	}
@@ -99,30 +96,25 @@ func New(db *sql.DB, s celeryresults.Settings, o Options) (*DatabaseBackend, err
 	if !ok {
 		return nil, fmt.Errorf("sqlalchemybackend: unknown serializer %q", s.Serializer())
 	}
-	names, err := newNames(dialect, s.Database)
+	schema, task, group, err := resultschema.Celery(base.Dialect, s.Database.TableSchemas, s.Database.TableNames)
 	if err != nil {
 		return nil, fmt.Errorf("sqlalchemybackend: %w", err)
 	}
-	b := &DatabaseBackend{
-		db: sqldialect.NewDB(db, dialect), dialect: dialect, settings: s, codec: codec, names: names,
-		expires: s.Expires(), retries: retry.From(s), now: o.Now,
+	values, err := document.NewEncoding(celeryresults.Settings{}, driver.Traits{Serializer: codec.Name()})
+	if err != nil {
+		return nil, fmt.Errorf("sqlalchemybackend: %w", err)
 	}
-	if b.now == nil {
-		b.now = time.Now
-	}
-	b.poller = celeryresults.NewPoller(b.GetMany)
-	b.gets = merge.New(b.readOne, b.readMany, true)
-	return b, nil
+	return &DatabaseBackend{Encoding: values, base: base, settings: s, codec: codec, schema: schema, task: task, group: group}, nil
 }
 
-func dialectOf(db *sql.DB, engine string) (*sqldialect.Dialect, error) {
-	switch {
-	case db == nil:
-		return nil, errors.New("no database")
-	case engine != "":
-		return sqldialect.ForEngine(engine)
+// Traits implements driver.Store. SQLite has one writer at a time, who stores what many
+// callers have in one transaction. Elsewhere each caller has a connection.
+func (b *DatabaseBackend) Traits() driver.Traits {
+	t := driver.Traits{Name: "sqlalchemy", GetMost: sqlstore.Most, KeepsExpired: true}
+	if b.base.Dialect == sqldialect.SQLite {
+		t.PutMost, t.InFlight = 256, 1
 	}
-	return sqldialect.ForDriver(db)
+	return t
 }
 
 // URL returns where the settings say that the tables are: a ResultBackend such as
@@ -157,80 +149,23 @@ func openDatabase(s celeryresults.Settings) (*sql.DB, *sqldialect.Dialect, error
 	return db, dialect, nil
 }
 
-// Open opens the database that the settings name and returns a backend over it. Close
+// Open opens the database that the settings name and returns a Backend over it. Close
 // closes both.
-func Open(s celeryresults.Settings) (*DatabaseBackend, error) {
+func Open(s celeryresults.Settings) (*celeryresults.Backend, error) {
 	db, dialect, err := openDatabase(s)
 	if err != nil {
 		return nil, err
 	}
-	b, err := New(db, s, Options{Engine: dialect.Name()})
+	b, err := newStore(db, s, Options{Engine: dialect.Name()})
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	b.owned = db
-	return b, nil
+	b.base.Own()
+	return celeryresults.NewBackend(b, b, s, nil)
 }
 
-// Close ends the waits with ErrClosed, and closes the database that Open opened.
-// Every later operation returns ErrClosed.
-func (b *DatabaseBackend) Close() error {
-	err := b.poller.Close()
-	if b.closed.Swap(true) {
-		return err
-	}
-	err = errors.Join(err, b.db.CloseStatements())
-	if b.owned != nil {
-		err = errors.Join(err, sqldialect.UnlessGone(b.owned.Close()))
-	}
-	if err != nil {
-		return fmt.Errorf("sqlalchemybackend: close: %w", err)
-	}
-	return nil
-}
-
-// ready returns why no statement may start.
-func (b *DatabaseBackend) ready(ctx context.Context) error {
-	if b.closed.Load() {
-		return celeryresults.ErrClosed
-	}
-	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil && !time.Now().Before(deadline) {
-		return context.DeadlineExceeded
-	}
-	return ctx.Err()
-}
-
-// do runs an operation that can be applied twice, and again while that helps.
-func (b *DatabaseBackend) do(ctx context.Context, what string, operation func() error) error {
-	err := b.retries.Do(ctx, b.ready, retryable, operation)
-	if err == nil {
-		return nil
-	}
-	switch over := b.ready(ctx); {
-	case errors.Is(over, celeryresults.ErrClosed):
-		return over
-	case over != nil && errors.Is(err, over):
-		return over
-	case over != nil:
-		return fmt.Errorf("%w: %w", over, err)
-	case sqldialect.Classify(err) == sqldialect.NoTable:
-		b.layout.Store(nil) // somebody dropped it
-		return fmt.Errorf("%w: %w", celeryresults.ErrNoTable, err)
-	}
-	return fmt.Errorf("sqlalchemybackend: %s: %w", what, err)
-}
-
-func retryable(err error) bool {
-	switch sqldialect.Classify(err) {
-	case sqldialect.Transient, sqldialect.Disconnected, sqldialect.Locked, sqldialect.Conflict:
-		return true
-	}
-	return errors.Is(err, errChanged) || errors.Is(err, context.DeadlineExceeded)
-}
-
-func (b *DatabaseBackend) documents() keyvalue.Documents {
-	return keyvalue.Documents{Codec: b.codec, Extended: b.settings.ResultExtended}
-}
+// Close implements driver.Store. It closes the database that Open opened.
+func (b *DatabaseBackend) Close() error { return b.base.Close() }
 
 // codecOf returns the codec of what a column holds: pickles are told from all else,
 // as old rows hold them whatever the serializer.

@@ -46,13 +46,19 @@ func onEach(t *testing.T, test func(t *testing.T, s celeryresults.Settings, b ba
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			url := fresh(t)
-			db, dialect, err := sqldialect.Open(cache.Database{URL: url})
-			require.NoError(t, err)
-			t.Cleanup(func() { require.NoError(t, db.Close()) })
-			test(t, celeryresults.Settings{ResultBackend: "db+" + url, ResultExpires: celeryresults.Never}, base{db, dialect})
+			s, b := openBase(t, fresh(t))
+			test(t, s, b)
 		})
 	}
+}
+
+// openBase opens a database, and returns the settings of a backend there.
+func openBase(t *testing.T, url string) (celeryresults.Settings, base) {
+	t.Helper()
+	db, dialect, err := sqldialect.Open(cache.Database{URL: url})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	return celeryresults.Settings{ResultBackend: "db+" + url, ResultExpires: celeryresults.Never}, base{db, dialect}
 }
 
 // base is a database beside the backend under test.
@@ -97,7 +103,12 @@ func (b base) old(t *testing.T, extended bool) {
 	b.exec(t, `CREATE TABLE celery_tasksetmeta (id `+id+`, taskset_id VARCHAR(155) UNIQUE, result `+binary+`, date_done `+at+`)`)
 }
 
-func open(t *testing.T, s celeryresults.Settings) *sqlalchemybackend.DatabaseBackend {
+func missingColumns(t *testing.T, b *celeryresults.Backend) ([]string, error) {
+	t.Helper()
+	return b.Driver().(*sqlalchemybackend.DatabaseBackend).MissingColumns(t.Context())
+}
+
+func open(t *testing.T, s celeryresults.Settings) *celeryresults.Backend {
 	t.Helper()
 	b, err := sqlalchemybackend.Open(s)
 	require.NoError(t, err)
@@ -117,7 +128,7 @@ type record struct {
 
 func recordings(t *testing.T) []record {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join("..", "backendtest", "testdata", "recorded", "sqlalchemy-*.jsonl"))
+	files, err := filepath.Glob(filepath.Join("..", "..", "driver", "drivertest", "testdata", "recorded", "sqlalchemy-*.jsonl"))
 	require.NoError(t, err)
 	require.Len(t, files, 2)
 	var all []record
@@ -240,7 +251,7 @@ func plain(t *testing.T, pickled []byte) string {
 	return string(python.JSON(nil, tree))
 }
 
-func (r record) checkGroup(t *testing.T, backend *sqlalchemybackend.DatabaseBackend) {
+func (r record) checkGroup(t *testing.T, backend *celeryresults.Backend) {
 	t.Helper()
 	for range 2 {
 		group, err := backend.RestoreGroup(t.Context(), r.GroupID)
@@ -259,7 +270,7 @@ func TestTablesAreMadeAndExtended(t *testing.T) {
 		strict := open(t, s)
 		_, err := strict.GetTaskMeta(t.Context(), "a")
 		require.ErrorIs(t, err, celeryresults.ErrNoTable)
-		_, err = strict.MissingColumns(t.Context())
+		_, err = missingColumns(t, strict)
 		require.ErrorIs(t, err, celeryresults.ErrNoTable)
 		err = strict.StoreResult(t.Context(), done("a", 1))
 		require.ErrorIs(t, err, celeryresults.ErrNoTable)
@@ -306,12 +317,50 @@ func TestTablesAreMadeAndExtended(t *testing.T) {
 	})
 }
 
+// Tables may have other names, and stand in other schemas than where statements look.
+func TestNamesOfTables(t *testing.T) {
+	onEach(t, func(t *testing.T, s celeryresults.Settings, b base) {
+		s.Database.TableNames = map[string]string{"task": "My_Tasks", "group": "my_groups"}
+		switch b.dialect {
+		case sqldialect.PostgreSQL:
+			b.exec(t, `CREATE SCHEMA results`)
+			s.Database.TableSchemas = map[string]string{"task": "results", "group": "results"}
+		case sqldialect.MySQL:
+			var database string
+			b.scan(t, &database, `SELECT DATABASE()`)
+			s.Database.TableSchemas = map[string]string{"task": database}
+		}
+		backend := open(t, s)
+		require.NoError(t, backend.StoreResult(t.Context(), done("a", 1)))
+		require.NoError(t, backend.SaveGroup(t.Context(), celeryresults.ResultTuple{ID: "g"}))
+		report, err := sqlalchemybackend.Migrate(t.Context(), b.db, s, sqlalchemybackend.MigrateOptions{Alter: true})
+		require.NoError(t, err)
+		assert.Equal(t, sqlalchemybackend.MigrateReport{Altered: []string{"My_Tasks.children"}}, report)
+		var id int
+		if b.dialect == sqldialect.PostgreSQL {
+			b.scan(t, &id, `SELECT id FROM results."My_Tasks" WHERE task_id = $1`, "a")
+		} else {
+			b.scan(t, &id, `SELECT id FROM My_Tasks WHERE task_id = $1`, "a")
+		}
+		assert.Equal(t, 1, id)
+		group, err := open(t, s).RestoreGroup(t.Context(), "g")
+		require.NoError(t, err)
+		assert.Equal(t, "g", group.ID)
+		b.exec(t, `CREATE TABLE strange (id INTEGER PRIMARY KEY, task_id VARCHAR(20))`)
+		s.Database.TableNames, s.Database.TableSchemas = map[string]string{"task": "strange"}, nil
+		_, err = sqlalchemybackend.Migrate(t.Context(), b.db, s, sqlalchemybackend.MigrateOptions{Alter: true})
+		require.ErrorContains(t, err, "another program's")
+		_, err = open(t, s).GetTaskMeta(t.Context(), "a")
+		require.ErrorContains(t, err, "another program's")
+	})
+}
+
 func TestOldTablesLackColumns(t *testing.T) {
 	onEach(t, func(t *testing.T, s celeryresults.Settings, b base) {
 		b.old(t, false)
 		s.ResultExtended = true
 		backend := open(t, s)
-		missing, err := backend.MissingColumns(t.Context())
+		missing, err := missingColumns(t, backend)
 		require.NoError(t, err)
 		assert.Equal(t, []string{"celery_taskmeta.name", "celery_taskmeta.args", "celery_taskmeta.kwargs", "celery_taskmeta.worker", "celery_taskmeta.retries", "celery_taskmeta.queue", "celery_taskmeta.stamps"}, missing)
 		meta := done("a", 1)
@@ -412,5 +461,11 @@ func TestHostileRows(t *testing.T) {
 		require.Error(t, err)
 		require.Len(t, metas, 2)
 		assert.Equal(t, celeryresults.Success, metas[1].State)
+		if b.dialect == sqldialect.SQLite { // where anything may stand anywhere
+			b.exec(t, `UPDATE celery_taskmeta SET date_done = 'soon', retries = 'many' WHERE task_id = 'bad-a'`)
+			metas, err := backend.GetMany(t.Context(), []string{"bad-a", "fine"})
+			require.NoError(t, err)
+			assert.Equal(t, celeryresults.Success, metas[0].State)
+		}
 	})
 }

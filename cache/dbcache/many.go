@@ -68,9 +68,7 @@ func (s *Store) getChunk(ctx context.Context, keys []string, found map[string]ca
 			if !wanted[key] {
 				continue // equal to a wanted key only by the collation
 			}
-			if found[key], err = decode(key, value); err != nil {
-				return err
-			}
+			found[key] = decode(key, value)
 		}
 		return rows.Err()
 	})

@@ -34,6 +34,10 @@ func (s *Store) run(ctx context.Context, mode sqldialect.Mode, statement func() 
 		return fmt.Errorf("%w: %w", cache.ErrTooLarge, err)
 	case sqldialect.NoTable:
 		return fmt.Errorf("%w: make it with dbcache.CreateTable or Django's createcachetable: %w", ErrNoTable, err)
+	case sqldialect.Transient, sqldialect.Locked:
+		return &cache.UnavailableError{Err: err}
+	case sqldialect.Disconnected:
+		return &cache.UnavailableError{Err: err, Sent: true}
 	}
 	return err
 }

@@ -27,9 +27,9 @@ func (s *Store) Sample(ctx context.Context, text string, n int) ([]cache.Sample,
 			if err := scan(&key, &value, s.dialect.ScanTime(&expires)); err != nil {
 				return err
 			}
-			item, err := decode(key, value)
-			if err != nil {
-				return nil //nolint:nilerr // it is no entry of a cache
+			item := decode(key, value)
+			if item.Err != nil { // it is no entry of a cache
+				return nil
 			}
 			ttl := expires.Sub(now)
 			if !expires.Before(never.Truncate(24 * time.Hour)) {

@@ -27,7 +27,7 @@ func (s *Store) Get(ctx context.Context, key string) (cache.Item, error) {
 	if err != nil {
 		return cache.Item{}, failed("get", key, err)
 	}
-	return decode(key, value)
+	return decode(key, value), nil
 }
 
 // Set implements [cache.Store].
@@ -85,6 +85,9 @@ func (s *Store) CompareAndSwap(ctx context.Context, key string, old, item cache.
 		return false, fmt.Errorf("dbcache: compare and swap: %w", err)
 	}
 	was, value := encode(old), encode(item)
+	if old.Stored != nil {
+		was = string(old.Stored)
+	}
 	rows, err := s.affect(ctx, sqldialect.Once, len(was)+len(value), s.queries.swap, key, was, value, s.expiry(ttl), s.now())
 	if err == nil && rows == 0 && was == value {
 		return s.holds(ctx, key, was)
@@ -102,7 +105,11 @@ func (s *Store) holds(ctx context.Context, key, value string) (bool, error) {
 	if errors.Is(err, cache.ErrMiss) {
 		return false, nil
 	}
-	return err == nil && encode(item) == value, err
+	stored := encode(item)
+	if item.Stored != nil {
+		stored = string(item.Stored)
+	}
+	return err == nil && stored == value, err
 }
 
 // Touch implements [cache.Store].
@@ -181,12 +188,15 @@ func (s *Store) checkPacket(ctx context.Context, size int) error {
 func encode(item cache.Item) string { return base64.StdEncoding.EncodeToString(item.Value) }
 
 // decode accepts line breaks, as Python's base64 module does.
-func decode(key, value string) (cache.Item, error) {
+func decode(key, value string) cache.Item {
 	decoded, err := base64.StdEncoding.DecodeString(value)
 	if err != nil {
-		return cache.Item{}, failed("get", key, fmt.Errorf("the value is not base64: %w", err))
+		return cache.Item{Err: failed("get", key, fmt.Errorf("the value is not base64: %w", err)), Stored: []byte(value)}
 	}
-	return cache.Item{Value: decoded}, nil
+	if len(value) != base64.StdEncoding.EncodedLen(len(decoded)) {
+		return cache.Item{Value: decoded, Stored: []byte(value)}
+	}
+	return cache.Item{Value: decoded}
 }
 
 // checkKey refuses keys that the column cannot hold, or not on every database.

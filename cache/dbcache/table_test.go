@@ -156,7 +156,7 @@ type recorded struct {
 func recordings(t *testing.T, dialect *sqldialect.Dialect) []recorded {
 	t.Helper()
 	name := strings.Replace(dialect.Name(), "postgresql", "postgres", 1)
-	file, err := os.Open(filepath.Join("..", "..", "backends", "backendtest", "testdata", "recorded", "django-cache-db-"+name+".jsonl"))
+	file, err := os.Open(filepath.Join("..", "..", "driver", "drivertest", "testdata", "recorded", "django-cache-db-"+name+".jsonl"))
 	require.NoError(t, err)
 	defer file.Close()
 	var rows []recorded

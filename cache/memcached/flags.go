@@ -53,21 +53,22 @@ func format(flags uint32) cache.Format {
 	return cache.Bytes
 }
 
-// decode returns the item that memcached holds. Memcached pads a number that
+// decode returns the item that memcached holds, with an Err where that can't be read. Memcached pads a number that
 // became shorter with spaces.
-func decode(stored *memcache.Item) (cache.Item, error) {
+func decode(stored *memcache.Item) cache.Item {
 	item := cache.Item{Value: stored.Value, Format: format(stored.Flags), Token: stored.CasID}
 	if stored.Flags&flagZlib != 0 {
 		value, err := inflate(stored.Value)
 		if err != nil {
-			return cache.Item{}, fmt.Errorf("memcached: get %q: compressed value: %w", stored.Key, err)
+			item.Err = fmt.Errorf("memcached: get %q: compressed value: %w", stored.Key, err)
+			return item
 		}
 		item.Value = value
 	}
 	if item.Format == cache.Integer {
 		item.Value = bytes.TrimRight(item.Value, " ")
 	}
-	return item, nil
+	return item
 }
 
 func inflate(compressed []byte) ([]byte, error) {

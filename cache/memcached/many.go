@@ -67,9 +67,7 @@ func (p part) get(ctx context.Context) (map[string]cache.Item, error) {
 			return nil, fail(ctx, "get many", keys[0], err)
 		}
 		for key, one := range stored {
-			if items[key], err = decode(one); err != nil {
-				return nil, err
-			}
+			items[key] = decode(one)
 		}
 	}
 	return items, nil

@@ -236,5 +236,23 @@ func fail(ctx context.Context, operation, key string, err error) error {
 	case strings.Contains(err.Error(), "SERVER_ERROR object too large"):
 		err = fmt.Errorf("%w: the server's limit is lower than MaxValue", cache.ErrTooLarge)
 	}
-	return fmt.Errorf("memcached: %s %q: %w", operation, key, err)
+	unavailable, sent := unavailable(err)
+	err = fmt.Errorf("memcached: %s %q: %w", operation, key, err)
+	if unavailable {
+		return &cache.UnavailableError{Err: err, Sent: sent}
+	}
+	return err
+}
+
+// unavailable reports whether a command may succeed when it is repeated, and whether it may
+// have happened.
+func unavailable(err error) (again, sent bool) {
+	if _, ok := errors.AsType[*memcache.ConnectTimeoutError](err); ok || errors.Is(err, errHungUp) {
+		return true, false
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+		return true, false
+	}
+	_, network := errors.AsType[net.Error](err)
+	return network || inflight.Lost(err), true
 }

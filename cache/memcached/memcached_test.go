@@ -212,7 +212,12 @@ func TestCompressedValuesAreInflatedWithinBounds(t *testing.T) {
 			require.NoError(t, raw.Set(&memcache.Item{Key: "k", Value: c.stored, Flags: 16 | 8}))
 			got, err := store.Get(ctx, "k")
 			if c.want == nil {
-				require.ErrorContains(t, err, `memcached: get "k": compressed value: `)
+				require.NoError(t, err, "it stands")
+				require.ErrorContains(t, got.Err, `memcached: get "k": compressed value: `)
+				c, err := cache.New(store, cache.Settings{KeyFunction: func(key, _ string, _ int) string { return key }})
+				require.NoError(t, err)
+				_, err = c.Get(ctx, "k")
+				require.EqualError(t, err, got.Err.Error())
 				return
 			}
 			many, manyErr := store.GetMany(ctx, []string{"k"})

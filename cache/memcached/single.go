@@ -22,7 +22,7 @@ func (s *Store) Get(ctx context.Context, key string) (cache.Item, error) {
 	if err != nil {
 		return cache.Item{}, fail(ctx, "get", key, err)
 	}
-	return decode(stored)
+	return decode(stored), nil
 }
 
 // Set stores the item, whatever was there. A value that does not fit is

@@ -66,20 +66,22 @@ func (d *DjangoRedis) pack(item cache.Item) (cache.Item, error) {
 	return item, nil
 }
 
-// unpack returns an item as its value reads (DefaultClient.decode).
-func (d *DjangoRedis) unpack(key string, item cache.Item) (cache.Item, error) {
+// unpack returns an item as its value reads (DefaultClient.decode), with an Err where it
+// can't be read.
+func (d *DjangoRedis) unpack(key string, item cache.Item) cache.Item {
 	if d.compressor.method.Decompress == nil {
-		return item, nil
+		return item
 	}
 	plain, err := d.compressor.method.Decompress(item.Value)
 	switch {
 	case errors.Is(err, serialization.ErrLimit):
-		return cache.Item{}, fmt.Errorf("rediscache: get %q: %w", key, err)
+		item.Err = fmt.Errorf("rediscache: get %q: %w", key, err)
+		return item
 	case err != nil: // it was not worth it
-		return item, nil
+		return item
 	}
 	item.Value, item.Stored = plain, item.Value
-	return item, nil
+	return item
 }
 
 // Get returns the entry, or cache.ErrMiss.
@@ -88,7 +90,7 @@ func (d *DjangoRedis) Get(ctx context.Context, key string) (cache.Item, error) {
 	if err != nil {
 		return item, err
 	}
-	return d.unpack(key, item)
+	return d.unpack(key, item), nil
 }
 
 // GetMany returns the entries that exist.
@@ -98,9 +100,7 @@ func (d *DjangoRedis) GetMany(ctx context.Context, keys []string) (map[string]ca
 		return nil, err
 	}
 	for key, item := range items {
-		if items[key], err = d.unpack(key, item); err != nil {
-			return nil, err
-		}
+		items[key] = d.unpack(key, item)
 	}
 	return items, nil
 }

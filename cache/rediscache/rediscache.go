@@ -136,8 +136,13 @@ func fail(ctx context.Context, operation, key string, err error) error {
 		return ctx.Err()
 	case errors.Is(err, inflight.ErrClosed), errors.Is(err, redis.ErrClosed):
 		return cache.ErrClosed
-	case key == "":
-		return fmt.Errorf("rediscache: %s: %w", operation, err)
 	}
-	return fmt.Errorf("rediscache: %s %q: %w", operation, key, err)
+	named := fmt.Errorf("rediscache: %s %q: %w", operation, key, err)
+	if key == "" {
+		named = fmt.Errorf("rediscache: %s: %w", operation, err)
+	}
+	if redisclient.Transient(err) {
+		return &cache.UnavailableError{Err: named, Sent: !redisclient.Answered(err) && !redisclient.Unsent(err)}
+	}
+	return named
 }

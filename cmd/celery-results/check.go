@@ -221,17 +221,17 @@ func tryBackend(ctx context.Context, s celeryresults.Settings) finding {
 
 // forget takes away what a broken-off check may have left. It expires in any
 // case.
-func forget(ctx context.Context, backend celeryresults.Backend, id string) {
+func forget(ctx context.Context, backend *celeryresults.Backend, id string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	_ = backend.Forget(ctx, id)
 }
 
 // look notes what the tables of a backend lack, if it has some.
-func (f *finding) look(ctx context.Context, backend celeryresults.Backend) {
-	tables, ok := celeryresults.BackendAs[interface {
+func (f *finding) look(ctx context.Context, backend *celeryresults.Backend) {
+	tables, ok := backend.Driver().(interface {
 		MissingColumns(ctx context.Context) ([]string, error)
-	}](backend)
+	})
 	if !ok || ctx.Err() != nil {
 		return
 	}
@@ -244,7 +244,7 @@ func (f *finding) look(ctx context.Context, backend celeryresults.Backend) {
 
 // probe is a record that check stores, reads and deletes.
 type probe struct {
-	backend     celeryresults.Backend
+	backend     *celeryresults.Backend
 	id          string
 	stored, got time.Duration // round trips
 }

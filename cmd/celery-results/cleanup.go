@@ -232,7 +232,7 @@ type cleaned struct {
 	err    error
 }
 
-// tableCleaner is a backend whose tables CleanupWith cleans up.
+// tableCleaner is a store whose tables CleanupWith cleans up.
 type tableCleaner interface {
 	CleanupWith(ctx context.Context, o dbbackend.CleanupOptions) (dbbackend.CleanupReport, error)
 }
@@ -253,13 +253,13 @@ func (c *cli) cleanStore(ctx context.Context, store *resultStore, o dbbackend.Cl
 	defer backend.Close()
 	var done cleaned
 	start := time.Now()
-	if tables, ok := celeryresults.BackendAs[tableCleaner](backend); ok {
+	if tables, ok := backend.Driver().(tableCleaner); ok {
 		bar := c.newProgress(store.names[0])
 		o.Progress = bar.show
 		done.report, done.err = tables.CleanupWith(ctx, o)
 		bar.clear()
-	} else if cleaner, ok := celeryresults.BackendAs[celeryresults.Cleaner](backend); ok {
-		done.report.Results, done.err = cleaner.Cleanup(ctx)
+	} else {
+		done.report.Results, done.err = backend.Cleanup(ctx)
 	}
 	done.took = time.Since(start)
 	if done.err != nil {

@@ -67,12 +67,12 @@ func (c *cli) copyDjangoCelery(ctx context.Context, from string) error {
 		return withStatus(statusUsage, err)
 	}
 	defer to.Close()
-	if _, same := celeryresults.BackendAs[*djcelerybackend.DatabaseBackend](to); same {
+	if _, same := to.Driver().(*djcelerybackend.DatabaseBackend); same {
 		return withStatus(statusUsage, errors.New("migrate-django-celery: the backend is django-celery itself; --backend names another"))
 	}
 	bar := c.newProgress("copied")
 	failed := func(id string, err error) { c.report("copy "+id, err) }
-	report, err := old.Copy(ctx, to, failed, func(r djcelerybackend.CopyReport) {
+	report, err := djcelerybackend.Copy(ctx, old, to, failed, func(r djcelerybackend.CopyReport) {
 		done := int64(r.Copied + r.Standing + r.Expired + r.Unreadable + r.Refused)
 		bar.show(dbbackend.CleanupReport{Looked: done, Due: done})
 	})
@@ -82,7 +82,7 @@ func (c *cli) copyDjangoCelery(ctx context.Context, from string) error {
 
 // openDjangoCelery opens the old tables, from whose rows nothing is lost but what has
 // expired by the settings.
-func openDjangoCelery(s celeryresults.Settings, from string) (*djcelerybackend.DatabaseBackend, error) {
+func openDjangoCelery(s celeryresults.Settings, from string) (*celeryresults.Backend, error) {
 	s.ResultBackend = "django-celery"
 	if strings.Contains(from, "://") {
 		s.ResultBackend = "django-celery+" + from

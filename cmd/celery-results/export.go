@@ -67,7 +67,7 @@ func (c *cli) export(ctx context.Context) error {
 	bar := c.newProgress("exported")
 	defer bar.clear()
 	done := int64(0)
-	for meta, err := range celeryresults.Walk(ctx, backend) {
+	for meta, err := range backend.Walk(ctx) {
 		if _, unreadable := errors.AsType[*celeryresults.UnreadableError](err); unreadable {
 			c.report("export", err)
 			continue
@@ -164,7 +164,7 @@ func (c *cli) importLines(ctx context.Context) error {
 
 // storeMissing stores a result unless any stands, which a store by itself would let some
 // replace.
-func storeMissing(ctx context.Context, backend celeryresults.Backend, meta *celeryresults.TaskMeta) error {
+func storeMissing(ctx context.Context, backend *celeryresults.Backend, meta *celeryresults.TaskMeta) error {
 	stands, err := backend.GetTaskMeta(ctx, meta.TaskID)
 	switch {
 	case err != nil:

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -27,7 +26,7 @@ func (c *cli) groupCommand() *cobra.Command {
 	return cmd
 }
 
-type groupRun func(ctx context.Context, groups celeryresults.Grouper, args []string) error
+type groupRun func(ctx context.Context, backend *celeryresults.Backend, args []string) error
 
 func (c *cli) groupSubCommand(use, short string, args cobra.PositionalArgs, run groupRun) *cobra.Command {
 	return &cobra.Command{
@@ -47,11 +46,7 @@ func (c *cli) withGroups(ctx context.Context, args []string, run groupRun) error
 		return err
 	}
 	defer backend.Close()
-	groups, ok := celeryresults.BackendAs[celeryresults.Grouper](backend)
-	if !ok {
-		return fmt.Errorf("this backend keeps no groups: %w", errors.ErrUnsupported)
-	}
-	return run(ctx, groups, args)
+	return run(ctx, backend, args)
 }
 
 func oneID(cmd *cobra.Command, args []string) error {
@@ -68,8 +63,8 @@ func idAndMembers(cmd *cobra.Command, args []string) error {
 	return needIDs(cmd, args)
 }
 
-func (c *cli) groupGet(ctx context.Context, groups celeryresults.Grouper, args []string) error {
-	group, err := groups.RestoreGroup(ctx, args[0])
+func (c *cli) groupGet(ctx context.Context, backend *celeryresults.Backend, args []string) error {
+	group, err := backend.RestoreGroup(ctx, args[0])
 	if err != nil {
 		return err
 	}
@@ -81,14 +76,14 @@ func (c *cli) groupGet(ctx context.Context, groups celeryresults.Grouper, args [
 	return c.print(object, rows)
 }
 
-func (c *cli) groupSave(ctx context.Context, groups celeryresults.Grouper, args []string) error {
+func (c *cli) groupSave(ctx context.Context, backend *celeryresults.Backend, args []string) error {
 	group := celeryresults.ResultTuple{ID: args[0]}
 	for _, member := range args[1:] {
 		group.Children = append(group.Children, celeryresults.ResultTuple{ID: member})
 	}
-	return groups.SaveGroup(ctx, group)
+	return backend.SaveGroup(ctx, group)
 }
 
-func (c *cli) groupForget(ctx context.Context, groups celeryresults.Grouper, args []string) error {
-	return groups.DeleteGroup(ctx, args[0])
+func (c *cli) groupForget(ctx context.Context, backend *celeryresults.Backend, args []string) error {
+	return backend.DeleteGroup(ctx, args[0])
 }

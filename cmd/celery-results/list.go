@@ -137,12 +137,11 @@ func (c *cli) list(ctx context.Context, q celeryresults.Query, f listFlags) erro
 		return err
 	}
 	defer backend.Close()
-	lister, ok := celeryresults.BackendAs[celeryresults.Lister](backend)
-	if !ok {
-		return c.survey(ctx, backend, q, f)
-	}
 	for {
-		page, err := lister.List(ctx, q)
+		page, err := backend.List(ctx, q)
+		if errors.Is(err, errors.ErrUnsupported) {
+			return c.survey(ctx, backend, q, f)
+		}
 		if errors.Is(err, celeryresults.ErrCursor) {
 			err = withStatus(statusUsage, err)
 		}
@@ -164,11 +163,11 @@ func (c *cli) list(ctx context.Context, q celeryresults.Query, f listFlags) erro
 }
 
 // survey prints what a look at the results of a store without lists finds.
-func (c *cli) survey(ctx context.Context, backend celeryresults.Backend, q celeryresults.Query, f listFlags) error {
+func (c *cli) survey(ctx context.Context, backend *celeryresults.Backend, q celeryresults.Query, f listFlags) error {
 	if f.all {
 		q.Limit = celeryresults.MaxLimit
 	}
-	s, err := celeryresults.SurveyResults(ctx, backend, q, f.lookAt)
+	s, err := backend.Survey(ctx, q, f.lookAt)
 	switch {
 	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, celeryresults.ErrCursor):
 		return withStatus(statusUsage, fmt.Errorf("list: %w", err))

@@ -167,7 +167,7 @@ func (c *cli) readSettings() (celeryresults.Settings, error) {
 }
 
 // open opens the backend that --backend names. The caller closes it.
-func (c *cli) open() (celeryresults.Backend, error) {
+func (c *cli) open() (*celeryresults.Backend, error) {
 	s, err := c.readSettings()
 	if err != nil {
 		return nil, err

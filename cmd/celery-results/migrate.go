@@ -185,8 +185,7 @@ func (t target) migrate(ctx context.Context, o dbbackend.MigrateOptions) (report
 	}
 	defer db.Close()
 	if t.celerys != nil {
-		r, err := sqlalchemybackend.Migrate(ctx, db, *t.celerys, sqlalchemybackend.MigrateOptions{Alter: o.Alter, Engine: dialect.Name()})
-		return dbbackend.MigrateReport{Created: r.Created, Altered: r.Altered, Missing: r.Missing}, err
+		return sqlalchemybackend.Migrate(ctx, db, *t.celerys, sqlalchemybackend.MigrateOptions{Alter: o.Alter, Engine: dialect.Name()})
 	}
 	o.Engine = dialect.Name()
 	report, err = dbbackend.Migrate(ctx, db, o)

@@ -69,7 +69,7 @@ func (r recording) raw(t testing.TB) []byte {
 func readRecordings(t testing.TB, name string) []recording {
 	t.Helper()
 	name, _, _ = strings.Cut(name, " ")
-	file, err := os.Open(filepath.Join("../../backends/backendtest/testdata/recorded", name+".jsonl"))
+	file, err := os.Open(filepath.Join("../../driver/drivertest/testdata/recorded", name+".jsonl"))
 	require.NoError(t, err)
 	defer file.Close()
 	var list []recording

@@ -163,7 +163,7 @@ func (c *cli) serve(ctx context.Context, f serveFlags) error {
 		return withStatus(statusUsage, err)
 	}
 	metrics := prometheus.New()
-	app = observe.App(app, metrics)
+	app = observe.App(app, observe.Decoding(metrics))
 	defer app.Close()
 	handler, err := web.New(web.Options{
 		App: app, Authorize: authorize, AllowForget: f.allowForget, ShowTracebacks: f.showTracebacks, UnknownIs404: f.strict, Redact: f.redact,

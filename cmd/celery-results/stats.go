@@ -65,11 +65,10 @@ func (c *cli) stats(ctx context.Context, q celeryresults.StatsQuery) error {
 		return err
 	}
 	defer backend.Close()
-	counter, ok := celeryresults.BackendAs[celeryresults.Statistician](backend)
-	if !ok {
+	stats, err := backend.Stats(ctx, q)
+	if errors.Is(err, errors.ErrUnsupported) {
 		return withStatus(statusUsage, errors.New("stats: this backend does not count its results; django-db does"))
 	}
-	stats, err := counter.Stats(ctx, q)
 	if err != nil {
 		return fmt.Errorf("stats: %w", err)
 	}

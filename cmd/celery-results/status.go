@@ -12,7 +12,7 @@ import (
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/backends"
 	"github.com/celeryresults/celeryresults/cache"
-	"github.com/celeryresults/celeryresults/internal/keyvalue"
+	"github.com/celeryresults/celeryresults/internal/document"
 	"github.com/celeryresults/celeryresults/internal/serialization"
 	"github.com/celeryresults/celeryresults/python"
 )
@@ -67,7 +67,7 @@ var statuses = []struct {
 	{celeryresults.ErrNoTaskID, statusUsage},
 	{celeryresults.ErrBadID, statusUsage},
 	{celeryresults.ErrNoState, statusUsage},
-	{keyvalue.ErrReserved, statusUsage},
+	{document.ErrReserved, statusUsage},
 	{backends.ErrDisabled, statusUsage},
 	{backends.ErrUnsupported, statusUsage},
 	{errors.ErrUnsupported, statusUsage},
@@ -86,7 +86,7 @@ func statusOf(err error) int {
 	if e, ok := errors.AsType[*exitError](err); ok {
 		return e.status
 	}
-	if _, ok := errors.AsType[*celeryresults.UnreadableError](err); ok {
+	if _, ok := errors.AsType[*celeryresults.UnreadableError](err); ok && !errors.Is(err, celeryresults.ErrBadID) {
 		return statusFailed
 	}
 	for _, row := range statuses {

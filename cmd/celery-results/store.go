@@ -198,7 +198,7 @@ func (c *cli) storeLines(ctx context.Context, options []celeryresults.StoreOptio
 	}
 }
 
-func storeLine(ctx context.Context, backend celeryresults.Backend, line []byte, options []celeryresults.StoreOption) error {
+func storeLine(ctx context.Context, backend *celeryresults.Backend, line []byte, options []celeryresults.StoreOption) error {
 	meta, err := parseLine(line)
 	if err != nil {
 		return withStatus(statusUsage, err)

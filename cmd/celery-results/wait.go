@@ -79,7 +79,7 @@ func (c *cli) wait(ctx context.Context, ids []string, limit time.Duration) error
 
 // printReady prints those that are ready already, in the order in which they
 // became so, and returns the other ids.
-func (c *cli) printReady(ctx context.Context, backend celeryresults.Backend, ids []string) (waiting []string, err error) {
+func (c *cli) printReady(ctx context.Context, backend *celeryresults.Backend, ids []string) (waiting []string, err error) {
 	metas, err := backend.GetMany(ctx, ids)
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -116,7 +116,7 @@ type outcome struct {
 
 // printLater prints each result when its wait ends, and returns the ids that
 // were not ready in time.
-func (c *cli) printLater(ctx context.Context, backend celeryresults.Backend, ids []string) (late []string, err error) {
+func (c *cli) printLater(ctx context.Context, backend *celeryresults.Backend, ids []string) (late []string, err error) {
 	outcomes := make(chan outcome, len(ids))
 	for _, id := range ids {
 		go func() {

@@ -185,8 +185,7 @@ func reopened(ctx context.Context, app *celeryresults.App, out io.Writer) error 
 
 // list: a database can be asked which results there are, newest first.
 func list(ctx context.Context, app *celeryresults.App, out io.Writer) error {
-	lister, _ := celeryresults.BackendAs[celeryresults.Lister](app.BackendFor(bill.Task))
-	page, err := lister.List(ctx, celeryresults.Query{Task: "billing.*", Labels: map[string]string{"customer": "acme"}})
+	page, err := app.BackendFor(bill.Task).List(ctx, celeryresults.Query{Task: "billing.*", Labels: map[string]string{"customer": "acme"}})
 	if err != nil {
 		return err
 	}

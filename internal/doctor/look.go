@@ -13,7 +13,7 @@ import (
 
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/cache"
-	"github.com/celeryresults/celeryresults/internal/keyvalue"
+	"github.com/celeryresults/celeryresults/internal/document"
 )
 
 // sampled is how many records Look looks at, and resultKey what the keys of results have.
@@ -25,8 +25,8 @@ const (
 // Look compares the settings of a backend with what lies in its store, if the store shows
 // it: keys, serializers, lifetimes and databases. Records of ours that are called ignore,
 // such as a probe, do not count.
-func Look(ctx context.Context, s celeryresults.Settings, b celeryresults.Backend, ignore string) ([]Mismatch, error) {
-	store, ok := celeryresults.BackendAs[cache.Sampler](b)
+func Look(ctx context.Context, s celeryresults.Settings, b *celeryresults.Backend, ignore string) ([]Mismatch, error) {
+	store, ok := b.Driver().(cache.Sampler)
 	if !ok {
 		return nil, nil
 	}
@@ -99,7 +99,7 @@ func (l *looking) add(sample cache.Sample) {
 		return
 	}
 	l.own++
-	if is, ours := keyvalue.Serializer(sample.Item.Value), l.serializer(); is != "" && is != ours {
+	if is, ours := document.Serializer(sample.Item.Value), l.serializer(); is != "" && is != ours {
 		l.serializers[is]++
 	}
 	if sample.TTL == cache.Never {

@@ -45,6 +45,18 @@ func New[R, V any](one func(context.Context, R) (V, error), many func(context.Co
 // queue, instead of two. Call it before the first Do.
 func (g *Group[R, V]) InFlight(most int) { g.most = most }
 
+// LeftError is the error of a caller whose context ended before its request was answered.
+type LeftError struct {
+	Err   error     // of the context
+	Since time.Time // when the request was made
+}
+
+// Error returns the text of Err.
+func (e *LeftError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *LeftError) Unwrap() error { return e.Err }
+
 // batch is the requests of several callers.
 type batch[R, V any] struct {
 	requests []R           // guarded by the Group's mu until the batch is sent
@@ -58,7 +70,7 @@ type batch[R, V any] struct {
 }
 
 // Do returns the answer to a request. When ctx ends first, it returns ctx's
-// error at once; the request may still be sent.
+// error at once, in a *LeftError where others were asked before; the request may still be sent.
 func (g *Group[R, V]) Do(ctx context.Context, request R) (V, error) {
 	b, i := g.join(ctx, request)
 	if b == nil {
@@ -66,10 +78,11 @@ func (g *Group[R, V]) Do(ctx context.Context, request R) (V, error) {
 		return g.one(ctx, request)
 	}
 	var none V
+	began := time.Now()
 	select {
 	case <-ctx.Done():
 		g.leave(b)
-		return none, ctx.Err()
+		return none, &LeftError{ctx.Err(), began}
 	case <-b.done:
 	}
 	switch {

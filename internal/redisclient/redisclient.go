@@ -65,14 +65,15 @@ func dialer(line *inflight.Line, config *tls.Config) func(ctx context.Context, n
 }
 
 // Secure speaks TLS on a connection to the address, whose host the server's
-// certificate must name. It closes the connection when that fails.
+// certificate must name. It closes the connection when that fails, which is a failure
+// to dial: nothing was sent.
 func Secure(ctx context.Context, plain net.Conn, address string, config *tls.Config) (net.Conn, error) {
 	config = config.Clone()
 	config.ServerName, _, _ = net.SplitHostPort(address)
 	conn := tls.Client(plain, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = plain.Close()
-		return nil, err
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: plain.RemoteAddr(), Err: err}
 	}
 	return conn, nil
 }

@@ -121,7 +121,7 @@ func (m migration) planDjango(p *plan, f found) error {
 
 // allMadeHere reports whether no table of django-celery-results is Django's.
 func allMadeHere(f found) bool {
-	for _, t := range definitions {
+	for _, t := range Django.tables {
 		if t.djangos() && !f.tables.MadeHere(t.name) && !f.records[t.name].madeHere {
 			return false
 		}
@@ -132,7 +132,7 @@ func allMadeHere(f found) bool {
 // djangosMissing returns the columns of Django's that are missing.
 func djangosMissing(p *plan) []string {
 	var lacks []string
-	for _, t := range definitions {
+	for _, t := range Django.tables {
 		for _, c := range t.columns {
 			for _, missing := range p.report.Missing {
 				if c.since > 0 && missing == t.name+"."+c.name {

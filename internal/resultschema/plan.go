@@ -43,19 +43,23 @@ func (m migration) plan(ctx context.Context, s session) (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
-	p := plan{report: Report{Version: Version}}
-	for _, t := range definitions {
+	var p plan
+	for _, t := range m.schema.tables {
 		if err := m.planTable(&p, f, t); err != nil {
 			return plan{}, err
 		}
 	}
+	if m.schema != Django {
+		return p, nil
+	}
+	p.report.Version = Version
 	return p, m.planDjango(&p, f)
 }
 
 func (m migration) find(ctx context.Context, s session) (found, error) {
 	f := found{now: m.dialect.Time(time.Now())}
 	var err error
-	if f.tables, err = inspect(ctx, s, m.dialect); err != nil {
+	if f.tables, err = m.schema.inspect(ctx, s, m.dialect); err != nil {
 		return found{}, err
 	}
 	if f.records, err = readRecords(ctx, s, f.tables); err != nil {
@@ -101,8 +105,13 @@ func (m migration) planTable(p *plan, f found, t definition) error {
 		p.do(m.create(t)...)
 		p.report.Created = append(p.report.Created, t.name)
 		madeHere = true
+	case m.schema != Django:
+		if err := t.verify(f.tables); err != nil {
+			return err
+		}
+		m.complete(p, f, t, m.options.Alter)
 	case madeHere:
-		if err := checkOwn(f, t); err != nil {
+		if err := t.verify(f.tables); err != nil {
 			return err
 		}
 		m.complete(p, f, t, true)
@@ -110,16 +119,16 @@ func (m migration) planTable(p *plan, f found, t definition) error {
 		p.report.Adopted = append(p.report.Adopted, t.name)
 		m.complete(p, f, t, m.options.Alter)
 	}
-	if want := (record{Version, madeHere}); f.records[t.name] != want {
+	if want := (record{Version, madeHere}); m.schema == Django && f.records[t.name] != want {
 		p.do(m.write(f, t.name, want))
 	}
 	return nil
 }
 
-// checkOwn refuses a stranger's table that has a name of ours.
-func checkOwn(f found, t definition) error {
+// verify refuses a stranger's table that has a name of ours.
+func (t definition) verify(tables Tables) error {
 	for _, c := range t.columns {
-		if !c.null && !f.tables.Has(t.name, c.name) {
+		if (c.must || !c.null) && tables.Has(t.name) && !tables.Has(t.name, c.name) {
 			return fmt.Errorf("the table %s has no column %s: it is another program's", t.name, c.name)
 		}
 	}
@@ -145,7 +154,7 @@ func (m migration) write(f found, table string, r record) statement {
 func (m migration) complete(p *plan, f found, t definition, allowed bool) {
 	absent := map[string]bool{}
 	for _, c := range t.columns {
-		if f.tables.Has(t.name, c.name) {
+		if f.tables.Has(t.name, c.name) || c.later && !allowed {
 			continue
 		}
 		if allowed && c.null && m.mayAdd(p, f, c) {

@@ -1,11 +1,12 @@
 // Package resultschema makes and describes the SQL tables in which results are
-// kept: the three of django-celery-results, for tasks, groups and chords, and a
-// few beside them that Python does not read.
+// kept. There are two lists of them, each a [Schema]: [Django] are the three of
+// django-celery-results, for tasks, groups and chords, and a few beside them that
+// Python does not read; [Celery] returns the two of Celery's own database backend.
 //
-// [Migrate] makes what is missing. Tables that Django's migrations made are
-// adopted as they are: programs in Go and in Python then share them. [Inspect]
-// says what is there, so that statements name only columns that exist. The
-// package imports no driver.
+// Schema.Migrate makes what is missing. Tables that Python made are adopted as they
+// are: programs in Go and in Python then share them. Schema.Inspect says what is
+// there, so that statements name only columns that exist. The package imports no
+// driver.
 package resultschema
 
 import (
@@ -58,13 +59,19 @@ var ErrIncomplete = errors.New("the migrations of django-celery-results can't be
 // changes nothing that others made.
 type Options struct {
 	// TaskIDMaxLength (DJANGO_CELERY_RESULTS_TASK_ID_MAX_LENGTH) is the width of
-	// ids, and as in Django of task names, in the tables that are made now.
+	// ids, and as in Django of task names, in Django's tables that are made now.
 	// Tables that are there keep theirs. MySQL takes 384 at most. Default: 255.
 	TaskIDMaxLength int
 
-	// Alter also adds columns and indexes to tables that others made: the
-	// column and the indexes of our own, and the nullable columns that a later
-	// django-celery-results has. Where django_migrations lists its migrations,
+	// Alter also adds columns and indexes to tables that others made.
+	//
+	// To Celery's own tables it adds the columns that those of older releases of
+	// Celery lack, and those of result_extended. Celery from 5.7 on then reads and
+	// writes results in result_serializer, and older releases can't read what Go
+	// writes.
+	//
+	// To Django's tables it adds the column and the indexes of our own, and the
+	// nullable columns that a later django-celery-results has. Where django_migrations lists its migrations,
 	// the one that would add such a column is entered there as done, so that a
 	// later manage.py migrate does not add it again. Building an index on a
 	// large table keeps writers waiting meanwhile. Default: false.
@@ -80,6 +87,16 @@ type Options struct {
 	// entered. It is ErrIncomplete if a table lacks a column of Django's. Default:
 	// false; then manage.py migrate fails on the tables that Migrate made.
 	DjangoMigrations bool
+
+	// NotifyTrigger makes a trigger on Django's task table in PostgreSQL, so that rows
+	// which Python writes wake those who wait in Go, as rows of Go do anyway. It is
+	// errors.ErrUnsupported for the other databases. Default: false. Package dbbackend
+	// does it.
+	NotifyTrigger bool
+
+	// Engine is postgresql, mysql or sqlite, for drivers whose type does not
+	// tell. Default: told by the driver.
+	Engine string
 }
 
 // Report is what Migrate did, and what it found.
@@ -88,7 +105,7 @@ type Report struct {
 	Created []string
 
 	// Adopted are the tables of django-celery-results that others made. They
-	// are used as they are.
+	// are used as they are. Celery's own are not told apart.
 	Adopted []string
 
 	// Altered are the columns, as table.column, and the indexes that this call
@@ -108,11 +125,11 @@ type Report struct {
 	// django_migrations.
 	DjangoMigrations []string
 
-	// Version is the version that the schema now has.
+	// Version is the version that Django's schema now has.
 	Version int
 }
 
-// Migrate makes the tables that are missing and records the schema's version.
+// Migrate makes the tables that are missing and records the version of Django's schema.
 // It never alters a table that it did not make, unless told to, and makes none
 // that the migrations listed in django_migrations have to make. When nothing
 // is to be done it writes nothing and takes no lock.
@@ -123,8 +140,8 @@ type Report struct {
 // by itself, the next call goes on where it ended. On PostgreSQL the tables
 // are found as statements find them, by the search_path, and made in its first
 // schema.
-func Migrate(ctx context.Context, db *sql.DB, d *sqldialect.Dialect, o Options) (Report, error) {
-	m, err := newMigration(d, o)
+func (s *Schema) Migrate(ctx context.Context, db *sql.DB, d *sqldialect.Dialect, o Options) (Report, error) {
+	m, err := s.newMigration(d, o)
 	if err != nil {
 		return Report{}, fmt.Errorf("resultschema: migrate: %w", err)
 	}
@@ -140,11 +157,12 @@ func Migrate(ctx context.Context, db *sql.DB, d *sqldialect.Dialect, o Options) 
 
 // migration is one call of Migrate.
 type migration struct {
+	schema  *Schema
 	dialect *sqldialect.Dialect
 	options Options
 }
 
-func newMigration(d *sqldialect.Dialect, o Options) (migration, error) {
+func (s *Schema) newMigration(d *sqldialect.Dialect, o Options) (migration, error) {
 	if o.TaskIDMaxLength == 0 {
 		o.TaskIDMaxLength = DefaultTaskIDMaxLength
 	}
@@ -154,7 +172,7 @@ func newMigration(d *sqldialect.Dialect, o Options) (migration, error) {
 	case d == sqldialect.MySQL && o.TaskIDMaxLength > longestMySQLID:
 		return migration{}, fmt.Errorf("TaskIDMaxLength is %d, MySQL takes %d at most", o.TaskIDMaxLength, longestMySQLID)
 	}
-	return migration{d, o}, nil
+	return migration{s, d, o}, nil
 }
 
 func (m migration) migrate(ctx context.Context, db *sql.DB) (plan, error) {

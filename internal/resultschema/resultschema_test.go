@@ -79,14 +79,14 @@ func (b base) exec(t testing.TB, statement string, args ...any) {
 
 func (b base) migrate(t testing.TB, o resultschema.Options) resultschema.Report {
 	t.Helper()
-	report, err := resultschema.Migrate(t.Context(), b.db, b.dialect, o)
+	report, err := resultschema.Django.Migrate(t.Context(), b.db, b.dialect, o)
 	require.NoError(t, err)
 	return report
 }
 
 func (b base) inspect(t testing.TB) resultschema.Tables {
 	t.Helper()
-	tables, err := resultschema.Inspect(t.Context(), b.db, b.dialect)
+	tables, err := resultschema.Django.Inspect(t.Context(), b.db, b.dialect)
 	require.NoError(t, err)
 	return tables
 }
@@ -386,7 +386,7 @@ func TestDjangoMigrationsAreNotEnteredForIncompleteTables(t *testing.T) {
 		b.load(t, "2.4.0")
 		b.exec(t, `DELETE FROM django_migrations`)
 		before := b.describe(t)
-		_, err := resultschema.Migrate(t.Context(), b.db, b.dialect, resultschema.Options{DjangoMigrations: true})
+		_, err := resultschema.Django.Migrate(t.Context(), b.db, b.dialect, resultschema.Options{DjangoMigrations: true})
 		require.ErrorIs(t, err, resultschema.ErrIncomplete)
 		require.ErrorContains(t, err, resultschema.TaskTable+".date_started")
 		assert.NotContains(t, err.Error(), "group_id", "which is not Django's")
@@ -408,7 +408,7 @@ func TestManyProcessesAtOnceMakeOneSetOfTables(t *testing.T) {
 			own := open(t, b.database)
 			group.Go(func() {
 				<-start
-				reports[i], errs[i] = resultschema.Migrate(t.Context(), own.db, own.dialect, resultschema.Options{DjangoMigrations: true})
+				reports[i], errs[i] = resultschema.Django.Migrate(t.Context(), own.db, own.dialect, resultschema.Options{DjangoMigrations: true})
 			})
 		}
 		close(start)
@@ -430,7 +430,7 @@ func TestSchemaOfALaterProgramIsRefused(t *testing.T) {
 		b.migrate(t, resultschema.Options{})
 		b.exec(t, `UPDATE `+resultschema.VersionTable+` SET version = $1 WHERE name = $2`, resultschema.Version+1, resultschema.LabelTable)
 		b.exec(t, `DROP TABLE `+resultschema.ChordTable)
-		_, err := resultschema.Migrate(t.Context(), b.db, b.dialect, resultschema.Options{})
+		_, err := resultschema.Django.Migrate(t.Context(), b.db, b.dialect, resultschema.Options{})
 		require.ErrorIs(t, err, resultschema.ErrTooNew)
 		require.ErrorContains(t, err, "update the program")
 		assert.False(t, b.inspect(t).Has(resultschema.ChordTable), "nothing was done")
@@ -466,9 +466,9 @@ func TestWidthOfIDs(t *testing.T) {
 
 func TestWidthThatNoIndexTakesIsRefused(t *testing.T) {
 	onEach(t, func(t *testing.T, b base) {
-		_, err := resultschema.Migrate(t.Context(), b.db, b.dialect, resultschema.Options{TaskIDMaxLength: -1})
+		_, err := resultschema.Django.Migrate(t.Context(), b.db, b.dialect, resultschema.Options{TaskIDMaxLength: -1})
 		require.ErrorContains(t, err, "negative")
-		_, err = resultschema.Migrate(t.Context(), b.db, b.dialect, resultschema.Options{TaskIDMaxLength: 385})
+		_, err = resultschema.Django.Migrate(t.Context(), b.db, b.dialect, resultschema.Options{TaskIDMaxLength: 385})
 		if b.dialect == sqldialect.MySQL {
 			require.ErrorContains(t, err, "MySQL takes 384 at most")
 			b.migrate(t, resultschema.Options{TaskIDMaxLength: 384})
@@ -520,11 +520,11 @@ func TestErrorUndoesTheWholeCall(t *testing.T) {
 	onEach(t, func(t *testing.T, b base) {
 		b.exec(t, `CREATE TABLE `+resultschema.ChordTable+` (stranger integer)`)
 		b.exec(t, `CREATE TABLE `+resultschema.VersionTable+` (stranger integer)`)
-		_, err := resultschema.Migrate(t.Context(), b.db, b.dialect, resultschema.Options{})
+		_, err := resultschema.Django.Migrate(t.Context(), b.db, b.dialect, resultschema.Options{})
 		require.Error(t, err)
 		b.exec(t, `DROP TABLE `+resultschema.VersionTable)
 		before := b.describe(t)
-		_, err = resultschema.Migrate(t.Context(), b.db, b.dialect, resultschema.Options{})
+		_, err = resultschema.Django.Migrate(t.Context(), b.db, b.dialect, resultschema.Options{})
 		require.ErrorContains(t, err, resultschema.ChordTable+" has no column group_id")
 		if b.dialect != sqldialect.MySQL { // which commits each table
 			assert.Equal(t, before, b.describe(t))
@@ -539,9 +539,9 @@ func TestCancelledContextReturnsAtOnce(t *testing.T) {
 	onEach(t, func(t *testing.T, b base) {
 		cancelled, cancel := context.WithCancel(t.Context())
 		cancel()
-		_, err := resultschema.Migrate(cancelled, b.db, b.dialect, resultschema.Options{})
+		_, err := resultschema.Django.Migrate(cancelled, b.db, b.dialect, resultschema.Options{})
 		require.ErrorIs(t, err, context.Canceled)
-		_, err = resultschema.Inspect(cancelled, b.db, b.dialect)
+		_, err = resultschema.Django.Inspect(cancelled, b.db, b.dialect)
 		require.ErrorIs(t, err, context.Canceled)
 		assert.Empty(t, b.inspect(t))
 	})
@@ -565,14 +565,14 @@ func TestWaitForAnotherProcessEndsWithTheContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		started := time.Now()
-		_, err = resultschema.Migrate(ctx, b.db, b.dialect, resultschema.Options{})
+		_, err = resultschema.Django.Migrate(ctx, b.db, b.dialect, resultschema.Options{})
 		require.Error(t, err)
 		require.Error(t, ctx.Err(), "it has waited: %v", err)
 		assert.Less(t, time.Since(started), 2*time.Second)
 
 		done := make(chan error, 1)
 		go func() {
-			_, err := resultschema.Migrate(t.Context(), b.db, b.dialect, resultschema.Options{})
+			_, err := resultschema.Django.Migrate(t.Context(), b.db, b.dialect, resultschema.Options{})
 			done <- err
 		}()
 		time.Sleep(50 * time.Millisecond)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
-	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/internal/retry"
 )
 
@@ -21,9 +20,9 @@ func ready(ctx context.Context) error { return ctx.Err() }
 
 // run counts how often an operation runs that fails with err until it succeeds at
 // the given attempt.
-func run(ctx context.Context, s celeryresults.Settings, err error, succeeds int) (int, time.Duration, error) {
+func run(ctx context.Context, p retry.Policy, err error, succeeds int) (int, time.Duration, error) {
 	began, attempts := time.Now(), 0
-	failed := retry.From(s).Do(ctx, ready, helps, func() error {
+	failed := p.Do(ctx, ready, helps, func() error {
 		if attempts++; attempts == succeeds {
 			return nil
 		}
@@ -35,19 +34,19 @@ func run(ctx context.Context, s celeryresults.Settings, err error, succeeds int)
 func TestOperationsAreRepeatedWhileThatHelps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for name, row := range map[string]struct {
-			settings celeryresults.Settings
+			policy   retry.Policy
 			err      error
 			succeeds int
 			attempts int
 			want     error
 		}{
-			"a success":               {celeryresults.Settings{}, errPassing, 1, 1, nil},
-			"the third attempt":       {celeryresults.Settings{}, errPassing, 3, 3, nil},
-			"an error that lasts":     {celeryresults.Settings{}, errLasting, 3, 1, errLasting},
-			"no retries":              {celeryresults.Settings{ResultBackendMaxRetries: -1}, errPassing, 3, 1, errPassing},
-			"as many as the settings": {celeryresults.Settings{ResultBackendMaxRetries: 4}, errPassing, 10, 5, errPassing},
+			"a success":               {retry.New(0, 0, 0), errPassing, 1, 1, nil},
+			"the third attempt":       {retry.New(0, 0, 0), errPassing, 3, 3, nil},
+			"an error that lasts":     {retry.New(0, 0, 0), errLasting, 3, 1, errLasting},
+			"no retries":              {retry.New(0, 0, -1), errPassing, 3, 1, errPassing},
+			"as many as the settings": {retry.New(0, 0, 4), errPassing, 10, 5, errPassing},
 		} {
-			attempts, _, err := run(t.Context(), row.settings, row.err, row.succeeds)
+			attempts, _, err := run(t.Context(), row.policy, row.err, row.succeeds)
 			assert.Equal(t, row.want, err, name)
 			assert.Equal(t, row.attempts, attempts, name)
 		}
@@ -58,20 +57,20 @@ func TestPatienceEndsWithTheContextOrByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
 		defer cancel()
-		_, took, err := run(ctx, celeryresults.Settings{}, errPassing, -1)
+		_, took, err := run(ctx, retry.New(0, 0, 0), errPassing, -1)
 		assert.ErrorIs(t, err, errPassing)
 		assert.InDelta(t, 100, took.Seconds(), 2)
-		_, took, err = run(t.Context(), celeryresults.Settings{}, errPassing, -1)
+		_, took, err = run(t.Context(), retry.New(0, 0, 0), errPassing, -1)
 		assert.ErrorIs(t, err, errPassing)
 		assert.InDelta(t, retry.Patience.Seconds(), took.Seconds(), 2)
 	})
 }
 
 func TestPausesGrowToTheLongest(t *testing.T) {
-	p := retry.From(celeryresults.Settings{ResultBackendBaseSleepBetweenRetry: time.Millisecond, ResultBackendMaxSleepBetweenRetry: 50 * time.Millisecond}).Pauses()
+	p := retry.New(time.Millisecond, 50*time.Millisecond, 0).Pauses()
 	var last time.Duration
 	for range 20 {
-		last = p.NextBackOff()
+		last = p.Next()
 	}
 	assert.InDelta(t, 50, last.Milliseconds(), 26)
 }

@@ -59,12 +59,12 @@ func New() *Metrics {
 		stored:   counter("stores_total", "Results that were to be stored, by their state and what became of them.", "backend", "state", "outcome"),
 	}
 	for i, c := range [counters]struct{ name, help string }{
-		tries:       {"retries_total", "Operations that were tried again."},
+		tries:       {"retries_total", "How often results were tried again to be stored."},
 		sent:        {"sent_bytes_total", "Bytes of encoded records that were sent to be stored."},
 		received:    {"received_bytes_total", "Bytes of encoded values in records that were read."},
 		unknown:     {"unknown_total", "Records that were asked for and were not there."},
 		expired:     {"expired_total", "Records that were asked for, and known to have expired or been forgotten."},
-		undecodable: {"undecodable_total", "Records and results that were read and could not be decoded."},
+		undecodable: {"undecodable_total", "Records, and with observe.Decoding results, that were read and could not be decoded."},
 	} {
 		m.counters[i] = counter(c.name, c.help, "backend", "operation")
 	}

@@ -45,9 +45,7 @@ func TestHostileResultsAreOnlyShown(t *testing.T) {
 	}
 	backend, err := s.app.Backend("")
 	require.NoError(t, err)
-	groups, ok := celeryresults.BackendAs[celeryresults.Grouper](backend)
-	require.True(t, ok)
-	require.NoError(t, groups.SaveGroup(ctx, celeryresults.ResultTuple{ID: hostile[0], Children: members}))
+	require.NoError(t, backend.SaveGroup(ctx, celeryresults.ResultTuple{ID: hostile[0], Children: members}))
 	b := open(t, s)
 	paths := []string{"/", "/overview", "/groups/" + url.PathEscape(hostile[0])}
 	for _, text := range hostile {
@@ -93,9 +91,7 @@ func TestPagesFollowWhatHappens(t *testing.T) {
 
 	backend, err := s.app.Backend("")
 	require.NoError(t, err)
-	groups, ok := celeryresults.BackendAs[celeryresults.Grouper](backend)
-	require.True(t, ok)
-	require.NoError(t, groups.SaveGroup(ctx, celeryresults.ResultTuple{ID: "g", Children: []celeryresults.ResultTuple{{ID: "m1"}, {ID: "m2"}}}))
+	require.NoError(t, backend.SaveGroup(ctx, celeryresults.ResultTuple{ID: "g", Children: []celeryresults.ResultTuple{{ID: "m1"}, {ID: "m2"}}}))
 	b.visit("/groups/g")
 	assert.Zero(t, eval[int](b, `document.querySelector("progress").value`))
 	require.NoError(t, s.app.MarkAsDone(ctx, request("m1"), 1))
@@ -245,9 +241,7 @@ func TestColoursAndWidths(t *testing.T) {
 	require.NoError(t, s.app.RecordPending(ctx, request(long)))
 	backend, err := s.app.Backend("")
 	require.NoError(t, err)
-	groups, ok := celeryresults.BackendAs[celeryresults.Grouper](backend)
-	require.True(t, ok)
-	require.NoError(t, groups.SaveGroup(ctx, celeryresults.ResultTuple{ID: "g", Children: []celeryresults.ResultTuple{{ID: "SUCCESS0"}, {ID: "FAILURE1"}, {ID: long}}}))
+	require.NoError(t, backend.SaveGroup(ctx, celeryresults.ResultTuple{ID: "g", Children: []celeryresults.ResultTuple{{ID: "SUCCESS0"}, {ID: "FAILURE1"}, {ID: long}}}))
 	for name, path := range map[string]string{
 		"list": "/", "filtered": "/?state=FAILURE&task=shop.*", "task": "/tasks/SUCCESS0", "failure": "/tasks/FAILURE1", "group": "/groups/g", "overview": "/overview", "unknown": "/tasks/nobody",
 	} {

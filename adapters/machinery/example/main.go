@@ -37,10 +37,7 @@ func run(brokerAddr, backendURL string) error {
 		return err
 	}
 	defer app.Close()
-	backend, err := adapter.New(app.BackendFor("add")) // was redis.NewGR(cnf, addrs, 0)
-	if err != nil {
-		return err
-	}
+	backend := adapter.New(app.BackendFor("add")) // was redis.NewGR(cnf, addrs, 0)
 	cnf := &config.Config{DefaultQueue: "tasks", ResultsExpireIn: 3600, NoUnixSignals: true, Redis: &config.RedisConfig{MaxIdle: 3, IdleTimeout: 240, ReadTimeout: 15, WriteTimeout: 15, ConnectTimeout: 15, NormalTasksPollPeriod: 1000}}
 	server := machinery.NewServer(cnf, broker.NewGR(cnf, []string{brokerAddr}, 0), backend, lock.New())
 	err = server.RegisterTasks(map[string]any{
