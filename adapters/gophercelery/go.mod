@@ -8,7 +8,6 @@ require github.com/celeryresults/celeryresults v0.0.0-00010101000000-00000000000
 
 require (
 	github.com/bradfitz/gomemcache v0.0.0-20260422231931-4d751bb6e37c // indirect
-	github.com/cenkalti/backoff/v5 v5.0.3 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/klauspost/compress v1.20.3 // indirect
 	github.com/patrickmn/go-cache v2.1.0+incompatible // indirect

@@ -32,4 +32,3 @@ func TestKeys(t *testing.T) {
 	_, err = newKeys("x").Tasks([]string{"a", ""})
 	require.ErrorIs(t, err, celeryresults.ErrNoTaskID)
 }
-
