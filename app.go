@@ -7,7 +7,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"unicode/utf8"
+
+	"github.com/celeryresults/celeryresults/internal/pattern"
 )
 
 // App knows the backends of one application and which of them each task uses.
@@ -93,18 +94,18 @@ func (a *App) Backend(name string) (*Backend, error) {
 // BackendNames returns the names of the named backends, sorted.
 func (a *App) BackendNames() []string { return sortedNames(a.named) }
 
-// Bind makes the tasks that the pattern names use the backend: an exact task
+// Bind makes the tasks that a name or pattern means use the backend: an exact task
 // name, or text in which * stands for any text and ? for one character. An
 // exact name beats a pattern and a longer pattern a shorter one; binding the
 // same pattern again replaces it.
-func (a *App) Bind(pattern string, backend *Backend) error {
-	if pattern == "" || backend == nil {
-		return fmt.Errorf("celeryresults: bind %q: needs a task name and a backend", pattern)
+func (a *App) Bind(tasks string, backend *Backend) error {
+	if tasks == "" || backend == nil {
+		return fmt.Errorf("celeryresults: bind %q: needs a task name and a backend", tasks)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	list := slices.DeleteFunc(slices.Clone(a.bindings), func(b binding) bool { return b.pattern == pattern })
-	list = append(list, binding{pattern, backend})
+	list := slices.DeleteFunc(slices.Clone(a.bindings), func(b binding) bool { return b.pattern == tasks })
+	list = append(list, binding{tasks, backend})
 	slices.SortFunc(list, func(x, y binding) int { return comparePatterns(x.pattern, y.pattern) })
 	a.bindings = list
 	return nil
@@ -113,8 +114,8 @@ func (a *App) Bind(pattern string, backend *Backend) error {
 // comparePatterns orders patterns by precedence.
 func comparePatterns(x, y string) int {
 	switch {
-	case IsPattern(x) != IsPattern(y):
-		if IsPattern(x) {
+	case pattern.Is(x) != pattern.Is(y):
+		if pattern.Is(x) {
 			return 1
 		}
 		return -1
@@ -124,52 +125,17 @@ func comparePatterns(x, y string) int {
 	return strings.Compare(x, y)
 }
 
-// IsPattern reports whether a task name is a pattern; see App.Bind.
-func IsPattern(s string) bool { return strings.ContainsAny(s, "*?") }
-
 // BackendFor returns the backend of the named task.
 func (a *App) BackendFor(task string) *Backend {
 	a.mu.RLock()
 	bindings := a.bindings
 	a.mu.RUnlock()
 	for _, b := range bindings {
-		if Matches(b.pattern, task) {
+		if pattern.Matches(b.pattern, task) {
 			return b.backend
 		}
 	}
 	return a.fallback
-}
-
-// Matches reports whether a task name is what the pattern describes, as App.Bind
-// takes it. It never tries more than len(pattern) × len(name) steps.
-func Matches(pattern, name string) bool {
-	star, resume := -1, 0
-	p, n := 0, 0
-	for n < len(name) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, resume = p, n
-			p++
-		case p < len(pattern) && pattern[p] == '?':
-			p++
-			n += width(name[n:])
-		case p < len(pattern) && pattern[p] == name[n]:
-			p++
-			n++
-		case star >= 0:
-			resume += width(name[resume:])
-			p, n = star+1, resume
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
-}
-
-// width returns how many bytes the first character has.
-func width(s string) int {
-	_, size := utf8.DecodeRuneInString(s)
-	return size
 }
 
 // AsyncResult returns a handle on the task's result, which asks the default

@@ -156,7 +156,7 @@ func (b *Backend) memberResults(ctx context.Context, members []string) ([]*TaskM
 	}
 	for i, id := range members {
 		if results[i] == nil {
-			results[i] = NewUnknownMeta(id)
+			results[i] = unknownMeta(id)
 		}
 	}
 	return results, nil

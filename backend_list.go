@@ -31,7 +31,7 @@ func (b *Backend) unsupported(what string) error {
 // fallbacks. A store without lists is errors.ErrUnsupported: see SurveyResults. A malformed
 // cursor, or one issued for a different query, is ErrCursor.
 func (b *Backend) List(ctx context.Context, q Query) (*Page, error) {
-	limit, err := queryLimit(q)
+	limit, err := q.PageLimit()
 	if err != nil {
 		return nil, err
 	}
@@ -376,7 +376,7 @@ func (b *Backend) tallyMembers(ctx context.Context, groupID string) (Progress, e
 // Stats counts the tasks that became ready in a span of time, also those of the fallbacks:
 // there, a task that is stored in two backends counts twice, and times of several backends
 // are not known together. A store that does not count is errors.ErrUnsupported.
-func (b *Backend) Stats(ctx context.Context, q StatsQuery) (*Stats, error) {
+func (b *Backend) Stats(ctx context.Context, q driver.StatsQuery) (*driver.Stats, error) {
 	stats, err := b.statsOwn(ctx, q)
 	if err != nil || len(b.fallbacks) == 0 {
 		return stats, err
@@ -392,12 +392,12 @@ func (b *Backend) Stats(ctx context.Context, q StatsQuery) (*Stats, error) {
 	return stats, nil
 }
 
-func (b *Backend) statsOwn(ctx context.Context, q StatsQuery) (*Stats, error) {
+func (b *Backend) statsOwn(ctx context.Context, q driver.StatsQuery) (*driver.Stats, error) {
 	l, err := b.lister("count results")
 	if err != nil {
 		return nil, err
 	}
-	var stats *Stats
+	var stats *driver.Stats
 	err = b.repeat(ctx, "count", func() (err error) {
 		stats, err = l.Stats(ctx, q)
 		return err
@@ -406,12 +406,12 @@ func (b *Backend) statsOwn(ctx context.Context, q StatsQuery) (*Stats, error) {
 }
 
 // addStats adds counts of the same span.
-func addStats(stats, more *Stats) {
-	tasks := map[string]*TaskStats{}
+func addStats(stats, more *driver.Stats) {
+	tasks := map[string]*driver.TaskStats{}
 	for _, t := range append(stats.Tasks, more.Tasks...) {
 		sum := tasks[t.Task]
 		if sum == nil {
-			sum = &TaskStats{Task: t.Task, States: map[State]int64{}}
+			sum = &driver.TaskStats{Task: t.Task, States: map[State]int64{}}
 			tasks[t.Task] = sum
 		}
 		sum.Total += t.Total
@@ -423,7 +423,7 @@ func addStats(stats, more *Stats) {
 	for _, name := range slices.Sorted(maps.Keys(tasks)) {
 		stats.Tasks = append(stats.Tasks, *tasks[name])
 	}
-	slices.SortStableFunc(stats.Tasks, func(x, y TaskStats) int { return int(y.Total - x.Total) })
+	slices.SortStableFunc(stats.Tasks, func(x, y driver.TaskStats) int { return int(y.Total - x.Total) })
 	for i := range min(len(stats.Buckets), len(more.Buckets)) {
 		sum, other := &stats.Buckets[i], more.Buckets[i]
 		switch {

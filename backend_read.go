@@ -178,7 +178,7 @@ func (b *Backend) decode(r *driver.Record) (*TaskMeta, error) {
 	case r.Err != nil:
 		return nil, recordError(r)
 	case !stands(r):
-		unknown := NewUnknownMeta(r.ID)
+		unknown := unknownMeta(r.ID)
 		unknown.Expired = r.Expired
 		return unknown, nil
 	}

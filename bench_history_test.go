@@ -13,6 +13,7 @@ import (
 
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/backends/dbbackend"
+	"github.com/celeryresults/celeryresults/driver"
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
 )
 
@@ -101,7 +102,7 @@ func benchList(b *testing.B, lister *celeryresults.Backend, q celeryresults.Quer
 	}
 	deep := q
 	for passed := 0; passed < depth; {
-		deep.Limit = min(celeryresults.MaxLimit, depth-passed)
+		deep.Limit = min(driver.MaxLimit, depth-passed)
 		p, _ := page(deep)
 		require.NotEmpty(b, p.Results)
 		passed += len(p.Results)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/backends/dbbackend"
+	"github.com/celeryresults/celeryresults/driver"
 	"github.com/celeryresults/celeryresults/web"
 )
 
@@ -44,7 +45,7 @@ func BenchmarkPages(b *testing.B) {
 			b.Run(e.name+"/"+name, func(b *testing.B) {
 				cursor := ""
 				for passed := 0; passed < page.depth; {
-					page.q.Limit, page.q.Cursor = min(celeryresults.MaxLimit, page.depth-passed), cursor
+					page.q.Limit, page.q.Cursor = min(driver.MaxLimit, page.depth-passed), cursor
 					p, err := keeper.List(context.Background(), page.q)
 					require.NoError(b, err)
 					require.NotEmpty(b, p.Results)

@@ -22,6 +22,7 @@ import (
 	"github.com/celeryresults/celeryresults/cache"
 	"github.com/celeryresults/celeryresults/cache/rediscache"
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
+	"github.com/celeryresults/celeryresults/internal/survey"
 	"github.com/celeryresults/celeryresults/internal/testserver"
 	"github.com/celeryresults/celeryresults/settings"
 )
@@ -242,7 +243,7 @@ func TestTasksThatMovedLeaveReadableResults(t *testing.T) {
 	page, err := alone.List(t.Context(), celeryresults.Query{})
 	require.NoError(t, err)
 	assert.Equal(t, []string{"new"}, taskIDs(page.Results))
-	survey, err := moved.Survey(t.Context(), celeryresults.Query{}, 0)
+	survey, err := survey.Look(t.Context(), moved, celeryresults.Query{}, 0)
 	require.NoError(t, err)
 	assert.ElementsMatch(t, []string{"old", "new"}, taskIDs(survey.Results))
 

@@ -27,6 +27,7 @@
 //	app.AsyncResult(id)           App.AsyncResult
 //	result.get(timeout=5)         AsyncResult.Get, or Get[T], with a context
 //	result.state, .ready(), …     AsyncResult.State, Ready, …
+//	result.name, .args, .info, …  AsyncResult.Meta, with all fields of the record
 //	EagerResult, task.apply()     NewEagerResult, App.Apply
 //	result.as_tuple()             ResultTuple
 //	ResultSet, GroupResult        ResultSet, GroupResult

@@ -17,12 +17,6 @@ const (
 	ByDone    = driver.ByDone    // by when a task became ready; others are left out
 )
 
-// DefaultLimit and MaxLimit bound the results of a page.
-const (
-	DefaultLimit = driver.DefaultLimit
-	MaxLimit     = driver.MaxLimit
-)
-
 // Page is a part of a list.
 type Page struct {
 	Results []*TaskMeta

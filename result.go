@@ -177,9 +177,6 @@ func (r *AsyncResult) Result(ctx context.Context) (Value, error) {
 	return read(ctx, r, func(m *TaskMeta) Value { return m.Result })
 }
 
-// Info is Result by the name that Celery gives it for custom states.
-func (r *AsyncResult) Info(ctx context.Context) (Value, error) { return r.Result(ctx) }
-
 // Traceback returns the traceback of a failed task, empty when there is none.
 func (r *AsyncResult) Traceback(ctx context.Context) (string, error) {
 	return read(ctx, r, func(m *TaskMeta) string { return m.Traceback })
@@ -211,36 +208,6 @@ func (r *AsyncResult) Parent(ctx context.Context) (*AsyncResult, error) {
 		}
 		return NewAsyncResult(m.ParentID, r.backend)
 	})
-}
-
-// Name returns the task's name, empty without result_extended.
-func (r *AsyncResult) Name(ctx context.Context) (string, error) {
-	return read(ctx, r, func(m *TaskMeta) string { return m.Name })
-}
-
-// Args returns the positional arguments, None without result_extended.
-func (r *AsyncResult) Args(ctx context.Context) (Value, error) {
-	return read(ctx, r, func(m *TaskMeta) Value { return m.Args })
-}
-
-// Kwargs returns the named arguments, None without result_extended.
-func (r *AsyncResult) Kwargs(ctx context.Context) (Value, error) {
-	return read(ctx, r, func(m *TaskMeta) Value { return m.Kwargs })
-}
-
-// Worker returns the worker's name, empty without result_extended.
-func (r *AsyncResult) Worker(ctx context.Context) (string, error) {
-	return read(ctx, r, func(m *TaskMeta) string { return m.Worker })
-}
-
-// Retries returns how often the task was run again, 0 without result_extended.
-func (r *AsyncResult) Retries(ctx context.Context) (int, error) {
-	return read(ctx, r, func(m *TaskMeta) int { return m.Retries })
-}
-
-// Queue returns the queue, empty without result_extended.
-func (r *AsyncResult) Queue(ctx context.Context) (string, error) {
-	return read(ctx, r, func(m *TaskMeta) string { return m.Queue })
 }
 
 // DateDone returns when the task became ready, in UTC; zero until then.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/celeryresults/celeryresults/cache"
+	"github.com/celeryresults/celeryresults/internal/mask"
 	"github.com/celeryresults/celeryresults/internal/schemes"
 )
 
@@ -322,7 +323,7 @@ func (e *SettingsError) Is(target error) bool { return target == ErrSettings }
 func wrong(name, reason string, args ...any) error {
 	for i, arg := range args {
 		if text, ok := arg.(string); ok {
-			args[i] = MaskURL(text)
+			args[i] = mask.URL(text)
 		}
 	}
 	return &SettingsError{Name: name, Reason: fmt.Sprintf(reason, args...)}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/cache"
+	"github.com/celeryresults/celeryresults/internal/mask"
+	"github.com/celeryresults/celeryresults/settings"
 )
 
 func TestZeroSettingsAreCelerysDefaults(t *testing.T) {
@@ -117,7 +119,7 @@ func TestDescribe(t *testing.T) {
 		},
 	}
 	var text strings.Builder
-	for _, d := range s.Describe() {
+	for _, d := range settings.Describe(s) {
 		text.WriteString(d.String() + "\n")
 	}
 	assert.Equal(t, `backend:    default (django-cache)
@@ -147,12 +149,12 @@ func TestDescribeSaysWhatIsBoundedAndHowKeysBegin(t *testing.T) {
 	s := celeryresults.Settings{ResultBackend: "django-cache", Databases: map[string]cache.Database{"default": {URL: "postgresql://u:hunter2@h/shop"}},
 		Caches: map[string]cache.Settings{"default": {Backend: "db", Location: []string{"results"}}}}
 	s.ResultBackendTransportOptions.GlobalKeyPrefix = "shop"
-	text := s.Describe()[0].String()
+	text := settings.Describe(s)[0].String()
 	for _, want := range []string{"300 entries", "shop_celery-task-meta-", "postgresql://u:**@h/shop", `db cache "default" results`} {
 		assert.Contains(t, text, want)
 	}
 	s.ResultBackend = "cache+memory://"
-	assert.Contains(t, s.Describe()[0].String(), "5000 results")
+	assert.Contains(t, settings.Describe(s)[0].String(), "5000 results")
 }
 
 func TestMaskURL(t *testing.T) {
@@ -173,7 +175,7 @@ func TestMaskURL(t *testing.T) {
 		"django-db":                                  "django-db",
 		"":                                           "",
 	} {
-		assert.Equal(t, want, celeryresults.MaskURL(url), url)
+		assert.Equal(t, want, mask.URL(url), url)
 	}
 }
 
@@ -185,7 +187,7 @@ func FuzzMaskURLHidesPasswords(f *testing.F) {
 			strings.Contains("redis://"+user+":**@"+rest, password) {
 			return // not a URL with a password that could be told from its surroundings
 		}
-		masked := celeryresults.MaskURL("redis://" + user + ":" + password + "@" + rest)
+		masked := mask.URL("redis://" + user + ":" + password + "@" + rest)
 		if strings.Contains(masked, password) {
 			t.Errorf("password %q is shown in %q", password, masked)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/driver"
+	"github.com/celeryresults/celeryresults/internal/survey"
 )
 
 // walkable is a store that only walks, through records whose rows are metas; nil is one that
@@ -89,7 +90,7 @@ func TestSurvey(t *testing.T) {
 		"done before":    {celeryresults.Query{DoneBefore: at(2)}, []string{"a"}},
 		"created":        {celeryresults.Query{CreatedFrom: at(2), CreatedBefore: at(9)}, []string{"c"}},
 	} {
-		s, err := b.Survey(t.Context(), row.q, 0)
+		s, err := survey.Look(t.Context(), b, row.q, 0)
 		require.NoError(t, err, name)
 		assert.Equal(t, row.want, taskIDs(s.Results), name)
 		assert.Equal(t, 5, s.Looked, name)
@@ -98,13 +99,13 @@ func TestSurvey(t *testing.T) {
 		assert.Zero(t, s.More, name)
 	}
 	twice := walking(t, &walkable{metas: append(metas[:2:2], metas[:2]...)})
-	s, err := twice.Survey(t.Context(), celeryresults.Query{}, 0)
+	s, err := survey.Look(t.Context(), twice, celeryresults.Query{}, 0)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"b", "a"}, taskIDs(s.Results), "each is there once")
 	assert.Equal(t, 2, s.Looked)
 	assert.Zero(t, s.More)
 
-	s, err = b.Survey(t.Context(), celeryresults.Query{Limit: 1}, 4)
+	s, err = survey.Look(t.Context(), b, celeryresults.Query{Limit: 1}, 4)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"b"}, taskIDs(s.Results))
 	assert.False(t, s.Whole)
@@ -117,7 +118,7 @@ func TestSurveysKeepTheNewest(t *testing.T) {
 	for i := range 5000 {
 		metas = append(metas, &celeryresults.TaskMeta{TaskID: fmt.Sprintf("%04d", i*7919%5000), State: celeryresults.Success, DateDone: time.Unix(int64(i*7919%5000), 0)})
 	}
-	s, err := walking(t, &walkable{metas: metas}).Survey(t.Context(), celeryresults.Query{Limit: 3}, 0)
+	s, err := survey.Look(t.Context(), walking(t, &walkable{metas: metas}), celeryresults.Query{Limit: 3}, 0)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"4999", "4998", "4997"}, taskIDs(s.Results))
 	assert.Equal(t, 4997, s.More)
@@ -125,10 +126,10 @@ func TestSurveysKeepTheNewest(t *testing.T) {
 
 func TestSurveysThatCantBe(t *testing.T) {
 	b := walking(t, &walkable{err: errors.ErrUnsupported})
-	_, err := b.Survey(t.Context(), celeryresults.Query{}, 0)
+	_, err := survey.Look(t.Context(), b, celeryresults.Query{}, 0)
 	assert.ErrorIs(t, err, errors.ErrUnsupported)
-	_, err = b.Survey(t.Context(), celeryresults.Query{Cursor: "x"}, 0)
+	_, err = survey.Look(t.Context(), b, celeryresults.Query{Cursor: "x"}, 0)
 	assert.ErrorIs(t, err, celeryresults.ErrCursor)
-	_, err = b.Survey(t.Context(), celeryresults.Query{Limit: -1}, 0)
+	_, err = survey.Look(t.Context(), b, celeryresults.Query{Limit: -1}, 0)
 	assert.Error(t, err)
 }

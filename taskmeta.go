@@ -228,7 +228,7 @@ func (e *UnreadableError) Error() string {
 // Unwrap returns what is wrong with the record.
 func (e *UnreadableError) Unwrap() error { return e.Err }
 
-// NewUnknownMeta returns the meta of a task of which no record stands.
-func NewUnknownMeta(taskID string) *TaskMeta {
+// unknownMeta returns the meta of a task of which no record stands.
+func unknownMeta(taskID string) *TaskMeta {
 	return &TaskMeta{TaskID: taskID, State: Pending, Unknown: true}
 }

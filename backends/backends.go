@@ -20,6 +20,7 @@ import (
 	"github.com/celeryresults/celeryresults/cache/memcached"
 	"github.com/celeryresults/celeryresults/driver"
 	"github.com/celeryresults/celeryresults/internal/document"
+	"github.com/celeryresults/celeryresults/internal/mask"
 	"github.com/celeryresults/celeryresults/internal/schemes"
 )
 
@@ -155,11 +156,11 @@ func open(s celeryresults.Settings, name string) (*celeryresults.Backend, error)
 	kind, _ := schemes.Of(s.ResultBackend)
 	open, ok := openers[kind]
 	if !ok {
-		return nil, fmt.Errorf("%w %q; supported are %s", ErrUnsupported, celeryresults.MaskURL(s.ResultBackend), schemes.Supported())
+		return nil, fmt.Errorf("%w %q; supported are %s", ErrUnsupported, mask.URL(s.ResultBackend), schemes.Supported())
 	}
 	b, err := open(s)
 	if err != nil {
-		return nil, fmt.Errorf("backends: open %q: %w", celeryresults.MaskURL(s.ResultBackend), err)
+		return nil, fmt.Errorf("backends: open %q: %w", mask.URL(s.ResultBackend), err)
 	}
 	return b, nil
 }

@@ -1,6 +1,9 @@
 package driver
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Order is what a list is sorted by, newest first.
 type Order int
@@ -54,6 +57,18 @@ type Query struct {
 	// Cursor is the next one of the page before. Default: the first page. A malformed
 	// cursor, or one issued for a different query, is ErrCursor.
 	Cursor string
+}
+
+// PageLimit returns how many results a page of the query has, between 1 and MaxLimit, or an
+// error for a negative Limit.
+func (q Query) PageLimit() (int, error) {
+	switch {
+	case q.Limit < 0:
+		return 0, fmt.Errorf("celeryresults: list: limit %d is negative", q.Limit)
+	case q.Limit == 0:
+		return DefaultLimit, nil
+	}
+	return min(q.Limit, MaxLimit), nil
 }
 
 // Members are tasks to count: those whose last record was stored with the group's id, or

@@ -9,7 +9,7 @@ set -u
 
 # Without goroutines; that is checked.
 plain='python settings internal/compression internal/doctor internal/document internal/keys
-internal/rank internal/redisclient internal/schemes internal/serialization'
+internal/mask internal/pattern internal/rank internal/redisclient internal/schemes internal/serialization internal/survey'
 # With few, and tests that mostly wait for other programs.
 users='cmd examples interop'
 

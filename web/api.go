@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/driver"
+	"github.com/celeryresults/celeryresults/internal/survey"
 	"github.com/celeryresults/celeryresults/python"
 )
 
@@ -69,8 +71,8 @@ func setQuery(q *celeryresults.Query, name, value string, list []string) (err er
 			err = refuse(http.StatusBadRequest, "order is created or done")
 		}
 	case "limit":
-		if q.Limit, err = strconv.Atoi(value); err != nil || q.Limit < 1 || q.Limit > celeryresults.MaxLimit {
-			err = refuse(http.StatusBadRequest, "limit is a number from 1 to %d", celeryresults.MaxLimit)
+		if q.Limit, err = strconv.Atoi(value); err != nil || q.Limit < 1 || q.Limit > driver.MaxLimit {
+			err = refuse(http.StatusBadRequest, "limit is a number from 1 to %d", driver.MaxLimit)
 		}
 	case "cursor":
 		q.Cursor = value
@@ -93,7 +95,7 @@ func instant(name, value string) (time.Time, error) {
 
 // list returns a page and, of a store without lists, what a look at its results has found
 // instead.
-func (h *Handler) list(r *http.Request) (*celeryresults.Page, *celeryresults.Survey, error) {
+func (h *Handler) list(r *http.Request) (*celeryresults.Page, *survey.Survey, error) {
 	q, err := queryOf(r.URL.Query())
 	if err != nil {
 		return nil, nil, err
@@ -108,7 +110,7 @@ func (h *Handler) list(r *http.Request) (*celeryresults.Page, *celeryresults.Sur
 	if !errors.Is(err, errors.ErrUnsupported) {
 		return page, nil, err
 	}
-	survey, err := b.Survey(ctx, q, 0)
+	survey, err := survey.Look(ctx, b, q, 0)
 	if errors.Is(err, errors.ErrUnsupported) {
 		return nil, nil, refuse(http.StatusNotImplemented, "this store does not show what lies in it; databases, redis and most caches do")
 	}

@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/driver"
 )
 
 // Counts that take long are kept for a while: for keptTimes as long as they took, up to longestKept.
@@ -30,7 +30,7 @@ type countsKey struct{ backend, span string }
 
 // count is what is kept of one span of a backend.
 type count struct {
-	stats *celeryresults.Stats
+	stats *driver.Stats
 	fresh time.Time // until then
 	busy  bool      // somebody takes them anew
 }
@@ -40,7 +40,7 @@ func newCounts(closing context.Context) *counts {
 }
 
 // get returns statistics that take gives, or has given a while ago.
-func (c *counts) get(ctx context.Context, key countsKey, take func(context.Context) (*celeryresults.Stats, error)) (*celeryresults.Stats, error) {
+func (c *counts) get(ctx context.Context, key countsKey, take func(context.Context) (*driver.Stats, error)) (*driver.Stats, error) {
 	c.mu.Lock()
 	kept := c.kept[key]
 	if kept == nil {
@@ -63,7 +63,7 @@ func (c *counts) get(ctx context.Context, key countsKey, take func(context.Conte
 	return kept.stats, nil
 }
 
-func (c *counts) take(ctx context.Context, key countsKey, take func(context.Context) (*celeryresults.Stats, error)) (*celeryresults.Stats, error) {
+func (c *counts) take(ctx context.Context, key countsKey, take func(context.Context) (*driver.Stats, error)) (*driver.Stats, error) {
 	began := time.Now()
 	stats, err := take(ctx)
 	if err != nil {

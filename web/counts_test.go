@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/driver"
 )
 
 func TestCountsThatTakeLongAreKept(t *testing.T) {
@@ -22,12 +22,12 @@ func TestCountsThatTakeLongAreKept(t *testing.T) {
 		var taken atomic.Int64
 		var fails atomic.Bool
 		slow := time.Second
-		take := func(context.Context) (*celeryresults.Stats, error) {
+		take := func(context.Context) (*driver.Stats, error) {
 			time.Sleep(slow)
 			if fails.Load() {
 				return nil, errors.New("no database")
 			}
-			return &celeryresults.Stats{From: time.Unix(taken.Add(1), 0)}, nil
+			return &driver.Stats{From: time.Unix(taken.Add(1), 0)}, nil
 		}
 		get := func(span string) int64 {
 			t.Helper()

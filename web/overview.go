@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/driver"
 	"github.com/celeryresults/celeryresults/python"
 )
 
@@ -19,7 +20,7 @@ var spans = []struct {
 }{{"1h", time.Hour, 60}, {"24h", 24 * time.Hour, 48}, {"7d", 7 * 24 * time.Hour, 56}, {"30d", 30 * 24 * time.Hour, 60}}
 
 // stats returns the counts of the span that a request names, a day if it names none.
-func (h *Handler) stats(r *http.Request) (*celeryresults.Stats, string, error) {
+func (h *Handler) stats(r *http.Request) (*driver.Stats, string, error) {
 	name := r.URL.Query().Get("span")
 	if name == "" {
 		name = "24h"
@@ -34,10 +35,10 @@ func (h *Handler) stats(r *http.Request) (*celeryresults.Stats, string, error) {
 		}
 		ctx, cancel := withPatience(r)
 		defer cancel()
-		stats, err := h.counts.get(ctx, countsKey{r.URL.Query().Get("backend"), name}, func(ctx context.Context) (*celeryresults.Stats, error) {
+		stats, err := h.counts.get(ctx, countsKey{r.URL.Query().Get("backend"), name}, func(ctx context.Context) (*driver.Stats, error) {
 			width := span.Long / time.Duration(span.Buckets)
 			until := time.Now().UTC().Truncate(width).Add(width)
-			return b.Stats(ctx, celeryresults.StatsQuery{From: until.Add(-span.Long), Until: until, Buckets: span.Buckets})
+			return b.Stats(ctx, driver.StatsQuery{From: until.Add(-span.Long), Until: until, Buckets: span.Buckets})
 		})
 		if errors.Is(err, errors.ErrUnsupported) {
 			err = refuse(http.StatusNotImplemented, "this store does not count its results; a database (django-db) does")

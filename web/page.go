@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/internal/survey"
 	"github.com/celeryresults/celeryresults/python"
 )
 
@@ -153,8 +154,8 @@ type listData struct {
 	Kept     url.Values // filters that have no field
 	States   []stateLink
 	Backends []string
-	Why      string                // there is no list
-	Survey   *celeryresults.Survey // of a store without lists
+	Why      string         // there is no list
+	Survey   *survey.Survey // of a store without lists
 }
 
 type stateLink struct {
@@ -331,7 +332,7 @@ func (h *Handler) labels(meta *celeryresults.TaskMeta, backend string) (links []
 	}
 	pairs, _ := python.Pairs(h.redacted(tree))
 	for _, pair := range pairs {
-		text, ok := celeryresults.LabelText(pair.Value)
+		text, ok := survey.Label(pair.Value)
 		label, isText := pair.Key.(string)
 		if !ok || !isText || len(links) == mostLabels {
 			continue

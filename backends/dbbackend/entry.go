@@ -17,6 +17,7 @@ import (
 	"github.com/celeryresults/celeryresults/internal/document"
 	"github.com/celeryresults/celeryresults/internal/serialization"
 	"github.com/celeryresults/celeryresults/internal/serialization/json"
+	"github.com/celeryresults/celeryresults/internal/survey"
 	"github.com/celeryresults/celeryresults/python"
 )
 
@@ -379,7 +380,7 @@ func (w *metaWriter) has(name string) bool {
 
 // label notes an entry that lists can be filtered by.
 func (w *metaWriter) label(name string, value any) {
-	shown, ok := celeryresults.LabelText(value)
+	shown, ok := survey.Label(value)
 	if ok && fitsLabel(name, shown) {
 		w.entry.labels = append(w.entry.labels, label{name, shown})
 	}

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/driver"
 )
 
 // ListStatement returns the statement of a list and its arguments, in the
@@ -12,7 +13,7 @@ import (
 func ListStatement(ctx context.Context, backend *celeryresults.Backend, q celeryresults.Query) (string, []any, error) {
 	b, _ := StoreOf(backend)
 	if q.Limit == 0 {
-		q.Limit = celeryresults.DefaultLimit
+		q.Limit = driver.DefaultLimit
 	}
 	l, err := b.tables(ctx)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/driver"
 	"github.com/celeryresults/celeryresults/internal/resultschema"
+	"github.com/celeryresults/celeryresults/internal/survey"
 )
 
 // newDecoder returns a backend that accepts every serializer, and the layout of
@@ -71,7 +72,7 @@ func FuzzRow(f *testing.F) {
 		if got.State.Exception() != (got.Err() != nil) {
 			t.Fatalf("%s has the error %v", got.State, got.Err())
 		}
-		got.HasLabels(map[string]string{"a": "b"})
+		survey.HasLabels(got, map[string]string{"a": "b"})
 		e, err := b.encode(l, got)
 		if err == nil && string(e.state) != status {
 			t.Fatalf("%q is stored again as %q", status, e.state)

@@ -12,7 +12,9 @@ import (
 
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/driver"
+	"github.com/celeryresults/celeryresults/internal/pattern"
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
+	"github.com/celeryresults/celeryresults/internal/survey"
 )
 
 // List implements driver.Lister. A page is found by the key of the row
@@ -250,7 +252,7 @@ func (l *listing) task(ctx context.Context, layout *layout) error {
 	if task == "" {
 		return nil
 	}
-	if !celeryresults.IsPattern(task) {
+	if !pattern.Is(task) {
 		l.need(l.same("task_name", task))
 		return nil
 	}
@@ -299,7 +301,7 @@ var distinct = map[bool]string{
 
 // taskNames returns the names of tasks with results that meet a pattern, and
 // false if there are too many, or names too many to look through.
-func (b *DatabaseBackend) taskNames(ctx context.Context, l *layout, pattern string) (names []string, few bool, err error) {
+func (b *DatabaseBackend) taskNames(ctx context.Context, l *layout, wanted string) (names []string, few bool, err error) {
 	if !l.exact { // of names that the collation takes for the same, only one would be found
 		return nil, false, nil
 	}
@@ -309,7 +311,7 @@ func (b *DatabaseBackend) taskNames(ctx context.Context, l *layout, pattern stri
 	err = b.reads.Rows(ctx, q, nil, func(scan func(...any) error) error {
 		var name string
 		err := scan(&name)
-		if seen++; celeryresults.Matches(pattern, name) {
+		if seen++; pattern.Matches(wanted, name) {
 			names = append(names, name)
 		}
 		return err
@@ -384,7 +386,7 @@ func (l *listing) page(ctx context.Context, tables *layout) (page []driver.Recor
 		}
 		r := driver.Record{ID: row.taskID}
 		l.b.read(&r, row)
-		if meta, ok := r.Row.(*celeryresults.TaskMeta); r.Err != nil || ok && meta.HasLabels(l.query.Labels) {
+		if meta, ok := r.Row.(*celeryresults.TaskMeta); r.Err != nil || ok && survey.HasLabels(meta, l.query.Labels) {
 			page = append(page, r)
 		}
 	})

@@ -16,6 +16,8 @@ import (
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/backends/dbbackend"
 	"github.com/celeryresults/celeryresults/cache"
+	"github.com/celeryresults/celeryresults/driver"
+	"github.com/celeryresults/celeryresults/internal/pattern"
 	"github.com/celeryresults/celeryresults/internal/resultschema"
 )
 
@@ -125,7 +127,7 @@ func (m *model) meets(meta *celeryresults.TaskMeta, q celeryresults.Query) bool 
 	}
 	is := func(want, value string) bool { return want == "" || want == value }
 	if !is(q.Worker, meta.Worker) || !is(q.PeriodicTask, meta.PeriodicTaskName) || !is(q.GroupID, meta.GroupID) ||
-		q.Task != "" && !celeryresults.Matches(q.Task, meta.Name) || len(q.States) > 0 && !slices.Contains(q.States, meta.State) {
+		q.Task != "" && !pattern.Matches(q.Task, meta.Name) || len(q.States) > 0 && !slices.Contains(q.States, meta.State) {
 		return false
 	}
 	labels, _ := celeryresults.As[map[string]any](meta.Meta)
@@ -282,7 +284,7 @@ func TestLimitsOfAPage(t *testing.T) {
 				assert.NoError(t, backend.StoreResult(t.Context(), done(fmt.Sprint("id-", n), n)))
 			}
 		})
-		for limit, want := range map[int]int{0: celeryresults.DefaultLimit, 1: 1, celeryresults.MaxLimit + 1: celeryresults.MaxLimit} {
+		for limit, want := range map[int]int{0: driver.DefaultLimit, 1: 1, driver.MaxLimit + 1: driver.MaxLimit} {
 			page, err := backend.List(t.Context(), celeryresults.Query{Limit: limit})
 			require.NoError(t, err)
 			assert.Len(t, page.Results, want)

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/driver"
 )
 
 func TestStats(t *testing.T) {
@@ -32,13 +33,13 @@ func TestStats(t *testing.T) {
 		put("before", "fast", celeryresults.Success, until.Add(-25*time.Hour), time.Second)
 		put("after", "fast", celeryresults.Success, until, time.Second)
 
-		stats, err := backend.Stats(t.Context(), celeryresults.StatsQuery{Until: until})
+		stats, err := backend.Stats(t.Context(), driver.StatsQuery{Until: until})
 		require.NoError(t, err)
 		require.Len(t, stats.Tasks, 3)
-		assert.Equal(t, celeryresults.TaskStats{Task: "fast", States: map[celeryresults.State]int64{"SUCCESS": 100}, Total: 100}, stats.Tasks[0])
+		assert.Equal(t, driver.TaskStats{Task: "fast", States: map[celeryresults.State]int64{"SUCCESS": 100}, Total: 100}, stats.Tasks[0])
 		assert.Equal(t, "slow", stats.Tasks[1].Task)
 		assert.InDelta(t, 0.5, stats.Tasks[1].Failed(), 0)
-		assert.Equal(t, celeryresults.TaskStats{States: map[celeryresults.State]int64{"REVOKED": 1}, Total: 1}, stats.Tasks[2])
+		assert.Equal(t, driver.TaskStats{States: map[celeryresults.State]int64{"REVOKED": 1}, Total: 1}, stats.Tasks[2])
 		require.Len(t, stats.Buckets, 24)
 		last, earlier := stats.Buckets[23], stats.Buckets[18]
 		assert.Equal(t, until.Add(-time.Hour), last.From)
@@ -55,7 +56,7 @@ func TestStats(t *testing.T) {
 		}
 		assert.Zero(t, stats.Buckets[3].Done+stats.Buckets[3].Failed)
 
-		for _, q := range []celeryresults.StatsQuery{{Buckets: -1}, {Buckets: 501}, {From: until, Until: until}, {From: until.Add(time.Hour), Until: until}} {
+		for _, q := range []driver.StatsQuery{{Buckets: -1}, {Buckets: 501}, {From: until, Until: until}, {From: until.Add(time.Hour), Until: until}} {
 			_, err := backend.Stats(t.Context(), q)
 			require.Error(t, err)
 		}

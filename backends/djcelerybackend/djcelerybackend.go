@@ -78,6 +78,7 @@ func newBackend(db *sql.DB, s celeryresults.Settings, o Options, owned bool) (*c
 	if owned {
 		base.Own()
 	}
+	base.NoTable = " of django-celery's"
 	encoding, err := document.NewEncoding(celeryresults.Settings{}, driver.Traits{})
 	if err != nil {
 		return nil, fmt.Errorf("djcelerybackend: new: %w", err)

@@ -13,6 +13,7 @@ import (
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/backends/redisbackend"
 	"github.com/celeryresults/celeryresults/internal/testserver"
+	"github.com/celeryresults/celeryresults/settings"
 )
 
 func TestMain(m *testing.M) { testserver.Main(m) }
@@ -111,7 +112,7 @@ func TestSettingsDescribeTheStoreAndHideThePassword(t *testing.T) {
 		"fast": {Backend: "redis://:hunter2@r.example:6379/3", ResultSerializer: "msgpack"},
 		"wide": {Backend: "redis+cluster://a,b"},
 	}
-	descriptions := s.Describe()
+	descriptions := settings.Describe(s)
 	require.Len(t, descriptions, 3)
 	require.Equal(t, `backend:    default (sentinel://:**@a:26379/0;sentinel://:**@b:26379)
 store:      sentinel://:**@a:26379/0;sentinel://:**@b:26379 (master main)

@@ -40,11 +40,15 @@ func (b *DatabaseBackend) Get(ctx context.Context, kind driver.Kind, records []d
 	switch kind {
 	case driver.Task:
 		if w := sqlstore.NewWanted(records, l.checkTask); len(w.IDs) > 0 {
-			in, args := b.base.Dialect.In("task_id", 1, w.IDs)
-			if how&driver.States != 0 {
-				err = b.states(ctx, in, args, w)
-			} else {
-				err = b.rows(ctx, l.read, in, args, func(r *row) { b.found(w.Record(r.taskID), r) })
+			found := func(r *row) { b.found(w.Record(r.taskID), r) }
+			switch {
+			case how&driver.States != 0:
+				err = b.states(ctx, w)
+			case len(w.IDs) == 1:
+				err = b.rows(ctx, l.one, []any{w.IDs[0]}, false, found)
+			default:
+				in, args := b.base.Dialect.In("task_id", 1, w.IDs)
+				err = b.rows(ctx, b.selects(l.read, in), args, false, found)
 			}
 		}
 	case driver.Group:
@@ -58,13 +62,13 @@ func (b *DatabaseBackend) Get(ctx context.Context, kind driver.Kind, records []d
 }
 
 // states reads only what counts of tasks.
-func (b *DatabaseBackend) states(ctx context.Context, in string, args []any, w sqlstore.Wanted) error {
+func (b *DatabaseBackend) states(ctx context.Context, w sqlstore.Wanted) error {
+	in, args := b.base.Dialect.In("task_id", 1, w.IDs)
 	var id string
 	var status sql.NullString
 	var done time.Time
 	dst := []any{&id, &status, b.base.ScanTime(&done)}
-	q := b.base.Dialect.Rebind(`SELECT task_id, status, date_done FROM ` + b.task.Quoted + ` WHERE ` + in)
-	return b.base.DB.Rows(ctx, q, args, func(scan func(...any) error) error {
+	return b.base.DB.Rows(ctx, b.selects("task_id, status, date_done", in), args, func(scan func(...any) error) error {
 		err := scan(dst...)
 		if r := w.Record(id); err == nil && r != nil {
 			b.base.Stands(r, status.String, done)
@@ -73,18 +77,22 @@ func (b *DatabaseBackend) states(ctx context.Context, in string, args []any, w s
 	})
 }
 
-// rows calls each for the rows of a condition, and what follows it. The columns may be id,
-// too, after those that a layout reads.
-func (b *DatabaseBackend) rows(ctx context.Context, columns, where string, args []any, each func(*row)) error {
+// selects returns the statement that reads columns of the rows of a condition.
+func (b *DatabaseBackend) selects(columns, where string) sqldialect.Query {
+	return b.base.Dialect.Rebind(`SELECT ` + columns + ` FROM ` + b.task.Quoted + ` WHERE ` + where)
+}
+
+// rows calls each for the rows of a statement, which reads the columns of a layout, with id
+// as the last one.
+func (b *DatabaseBackend) rows(ctx context.Context, q sqldialect.Query, args []any, id bool, each func(*row)) error {
 	var r row
 	dst := []any{
 		&r.taskID, &r.status, &r.result, b.base.ScanTime(&r.done), &r.traceback, &r.children, &r.stamps,
 		&r.name, &r.args, &r.kwargs, &r.worker, &r.retries, &r.queue, &r.id,
 	}
-	if !strings.HasSuffix(columns, andID) {
+	if !id {
 		dst = dst[:columnCount]
 	}
-	q := b.base.Dialect.Rebind(`SELECT ` + columns + ` FROM ` + b.task.Quoted + ` WHERE ` + where)
 	return b.base.DB.Rows(ctx, q, args, func(scan func(...any) error) error {
 		if err := scan(dst...); err != nil {
 			return err
@@ -233,15 +241,13 @@ func (b *DatabaseBackend) DecodeGroup(r *driver.Record) (celeryresults.ResultTup
 	return document.Documents{Codec: codec}.ReadTuple(r.ID, r.Document)
 }
 
-// andID is the primary key behind the columns that a layout reads.
-const andID = ", id"
-
 // Walk implements driver.Lister, in the order of the primary keys.
 func (b *DatabaseBackend) Walk(ctx context.Context) iter.Seq2[driver.Record, error] {
 	read := func(last int64) (rows []*row, err error) {
 		l, err := b.tables(ctx)
 		if err == nil {
-			err = b.rows(ctx, l.read+andID, `id > $1 ORDER BY id LIMIT `+strconv.Itoa(sqlstore.Most), []any{last}, func(r *row) { rows = append(rows, r) })
+			q := b.selects(l.read+", id", `id > $1 ORDER BY id LIMIT `+strconv.Itoa(sqlstore.Most))
+			err = b.rows(ctx, q, []any{last}, true, func(r *row) { rows = append(rows, r) })
 		}
 		return rows, b.explain(ctx, err)
 	}

@@ -15,14 +15,15 @@ import (
 
 // layout is what the tables have.
 type layout struct {
-	until           time.Time      // when to look again, unless they have all there can be
-	width           map[string]int // of the task table's columns, in characters; 0: no limit
-	groupWidth      int            // of the group's id
-	plain, extended statements     // of results: without the columns of result_extended, and with them
-	group           statements     // of groups
-	modern, stamps  bool           // has what Celery 5.7 adds
-	read            string         // the columns to read
-	forgets         string         // a statement, without its condition
+	until           time.Time        // when to look again, unless they have all there can be
+	width           map[string]int   // of the task table's columns, in characters; 0: no limit
+	groupWidth      int              // of the group's id
+	plain, extended statements       // of results: without the columns of result_extended, and with them
+	group           statements       // of groups
+	modern, stamps  bool             // has what Celery 5.7 adds
+	read            string           // the columns to read
+	one             sqldialect.Query // reads a row by its id
+	forgets         string           // a statement, without its condition
 }
 
 // lookAgain is how long it takes at most to notice that a newer Celery has added its
@@ -102,6 +103,7 @@ func (b *DatabaseBackend) newLayout(task, group resultschema.Table) *layout {
 	l.plain.columns, l.extended.columns = places[:plain], places
 	l.group = b.newStatements(b.group.Quoted, b.nextval(group, b.group.Sequence), groupColumns, false)
 	l.read, l.forgets = strings.Join(read, ", "), b.forgetting(l)
+	l.one = b.selects(l.read, "task_id = $1").Kept()
 	return l
 }
 

@@ -92,6 +92,7 @@ func newStore(db *sql.DB, s celeryresults.Settings, o Options) (*DatabaseBackend
 	if err != nil {
 		return nil, fmt.Errorf("sqlalchemybackend: new: %w", err)
 	}
+	base.NoTable = ": make it with celery-results migrate"
 	codec, ok := registry.ByName(s.Serializer())
 	if !ok {
 		return nil, fmt.Errorf("sqlalchemybackend: unknown serializer %q", s.Serializer())

@@ -110,12 +110,12 @@ func (c *cli) check(ctx context.Context, against string) error {
 
 // describe describes the named backend, or for the empty name all, each once: a
 // default that is a named backend goes by that name.
-func describe(s celeryresults.Settings, name string) ([]celeryresults.Description, error) {
+func describe(s celeryresults.Settings, name string) ([]settings.Description, error) {
 	if _, err := s.Named(name); err != nil {
 		return nil, err
 	}
 	_, alias := s.ResultBackends[s.ResultBackend]
-	return slices.DeleteFunc(s.Describe(), func(d celeryresults.Description) bool {
+	return slices.DeleteFunc(settings.Describe(s), func(d settings.Description) bool {
 		isDefault := settingsName(s, d) == ""
 		return name != "" && d.Name != name || isDefault && alias
 	}), nil
@@ -123,7 +123,7 @@ func describe(s celeryresults.Settings, name string) ([]celeryresults.Descriptio
 
 // checkOne prints what there is to say of one backend and returns how many were
 // tried: none, if it keeps no results.
-func (c *cli) checkOne(ctx context.Context, s celeryresults.Settings, d celeryresults.Description) (tried int, err error) {
+func (c *cli) checkOne(ctx context.Context, s celeryresults.Settings, d settings.Description) (tried int, err error) {
 	chosen, err := s.Named(settingsName(s, d))
 	if err != nil {
 		return 0, err
@@ -160,7 +160,7 @@ func (f *finding) compare(ours celeryresults.Settings, python doctor.Python) {
 }
 
 // settingsName returns the name by which Settings know a described backend.
-func settingsName(s celeryresults.Settings, d celeryresults.Description) string {
+func settingsName(s celeryresults.Settings, d settings.Description) string {
 	if _, ok := s.ResultBackends[d.Name]; ok {
 		return d.Name
 	}
@@ -317,7 +317,7 @@ func (p *probe) remove(ctx context.Context) error {
 }
 
 // printCheck prints the description and what was found.
-func (c *cli) printCheck(d celeryresults.Description, f finding) error {
+func (c *cli) printCheck(d settings.Description, f finding) error {
 	took := ""
 	if f.err == nil && f.store > 0 {
 		took = fmt.Sprintf("store %s, get %s", f.store.Round(time.Microsecond), f.get.Round(time.Microsecond))
@@ -335,7 +335,7 @@ func (c *cli) printCheck(d celeryresults.Description, f finding) error {
 	return c.print(checkObject(d, f), rows)
 }
 
-func checkObject(d celeryresults.Description, f finding) python.Dict {
+func checkObject(d settings.Description, f finding) python.Dict {
 	missing := make([]any, len(f.missing))
 	for i, name := range f.missing {
 		missing[i] = name

@@ -16,7 +16,9 @@ import (
 	"github.com/celeryresults/celeryresults/backends"
 	"github.com/celeryresults/celeryresults/backends/dbbackend"
 	"github.com/celeryresults/celeryresults/backends/sqlalchemybackend"
+	"github.com/celeryresults/celeryresults/internal/schemes"
 	"github.com/celeryresults/celeryresults/python"
+	"github.com/celeryresults/celeryresults/settings"
 )
 
 const cleanupHelp = `Removes what has expired by the settings, from the default backend and every
@@ -111,21 +113,21 @@ func (f cleanupFlags) options() (o dbbackend.CleanupOptions, err error) {
 // stateAge reads STATE=AGE.
 func stateAge(text string) (celeryresults.State, time.Duration, error) {
 	name, age, found := strings.Cut(text, "=")
-	var m celeryresults.TaskMeta
+	var state celeryresults.State
 	if !found || name == "" {
 		return "", 0, errors.New("must be a state and its age, such as FAILURE=90d")
 	}
-	if err := setState(&m, name); err != nil {
+	if err := setState(&state, name); err != nil {
 		return "", 0, err
 	}
 	if age == "never" {
-		return m.State, celeryresults.Never, nil
+		return state, celeryresults.Never, nil
 	}
 	d, ok := parseSpan(age)
 	if !ok {
 		return "", 0, errNoAge
 	}
-	return m.State, d, nil
+	return state, d, nil
 }
 
 // cleanup goes on after a backend that fails.
@@ -189,7 +191,7 @@ func resultStores(s celeryresults.Settings, name string) ([]*resultStore, error)
 }
 
 // addStore adds the store of a backend, or the backend to its store.
-func addStore(stores []*resultStore, s celeryresults.Settings, d celeryresults.Description) ([]*resultStore, error) {
+func addStore(stores []*resultStore, s celeryresults.Settings, d settings.Description) ([]*resultStore, error) {
 	chosen, err := s.Named(settingsName(s, d))
 	if err != nil || isDisabled(chosen) {
 		return stores, err
@@ -274,7 +276,7 @@ func keepsExpired(s celeryresults.Settings) bool {
 	if sqlalchemybackend.URL(s) != "" {
 		return true
 	}
-	if s.ResultBackend != "django-cache" || strings.Contains(s.CacheBackend, "://") {
+	if kind, _ := schemes.Of(s.ResultBackend); kind != schemes.DjangoCache || strings.Contains(s.CacheBackend, "://") {
 		return false
 	}
 	entry, err := s.Cache(s.CacheBackend)

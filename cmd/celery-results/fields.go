@@ -13,48 +13,57 @@ import (
 	"github.com/celeryresults/celeryresults/python"
 )
 
-// A setter puts the decoded value of one field into a meta.
-type setter func(m *celeryresults.TaskMeta, value any) error
-
-// setters are the fields that get prints, but stamps.
-var setters = map[string]setter{
-	"task_id":            text(func(m *celeryresults.TaskMeta) *string { return &m.TaskID }),
-	"status":             setState,
-	"result":             value(func(m *celeryresults.TaskMeta) *celeryresults.Value { return &m.Result }),
-	"traceback":          text(func(m *celeryresults.TaskMeta) *string { return &m.Traceback }),
-	"children":           setChildren,
-	"date_done":          instant(func(m *celeryresults.TaskMeta) *time.Time { return &m.DateDone }),
-	"name":               extended(text(func(m *celeryresults.TaskMeta) *string { return &m.Name })),
-	"task_name":          setTaskName,
-	"task_args":          extended(text(func(m *celeryresults.TaskMeta) *string { return &rowOf(m).Args })),
-	"task_kwargs":        extended(text(func(m *celeryresults.TaskMeta) *string { return &rowOf(m).Kwargs })),
-	"args":               extended(argument(func(m *celeryresults.TaskMeta) *celeryresults.Value { return &m.Args })),
-	"kwargs":             extended(argument(func(m *celeryresults.TaskMeta) *celeryresults.Value { return &m.Kwargs })),
-	"worker":             extended(text(func(m *celeryresults.TaskMeta) *string { return &m.Worker })),
-	"retries":            extended(setRetries),
-	"queue":              extended(text(func(m *celeryresults.TaskMeta) *string { return &m.Queue })),
-	"group_id":           text(func(m *celeryresults.TaskMeta) *string { return &m.GroupID }),
-	"parent_id":          text(func(m *celeryresults.TaskMeta) *string { return &m.ParentID }),
-	"root_id":            text(func(m *celeryresults.TaskMeta) *string { return &m.RootID }),
-	"periodic_task_name": text(func(m *celeryresults.TaskMeta) *string { return &m.PeriodicTaskName }),
-	"date_created":       instant(func(m *celeryresults.TaskMeta) *time.Time { return &m.DateCreated }),
-	"date_started":       instant(func(m *celeryresults.TaskMeta) *time.Time { return &m.DateStarted }),
-	"meta":               value(func(m *celeryresults.TaskMeta) *celeryresults.Value { return &m.Meta }),
-	"stamped_headers":    extended(setStampedHeaders),
+// others are the fields that get prints beside those of a record: what only tables have.
+var others = map[string]func(m *celeryresults.TaskMeta, value any) error{
+	"task_name":   setTaskName,
+	"task_args":   func(m *celeryresults.TaskMeta, value any) error { return setRow(m, &rowOf(m).Args, value) },
+	"task_kwargs": func(m *celeryresults.TaskMeta, value any) error { return setRow(m, &rowOf(m).Kwargs, value) },
 	"error": func(*celeryresults.TaskMeta, any) error {
 		return errors.New("the record could not be read whole where it came from")
 	},
+}
+
+// known reports whether get prints a field of that name, but for stamps.
+func known(name string) bool {
+	at, _ := new(celeryresults.TaskMeta).Field(name)
+	return at != nil || others[name] != nil
+}
+
+// setField puts the decoded value of a field into a meta.
+func setField(m *celeryresults.TaskMeta, name string, value any) error {
+	if set := others[name]; set != nil {
+		return set(m, value)
+	}
+	at, extended := m.Field(name)
+	m.Extended = m.Extended || extended || name == "stamped_headers"
+	switch p := at.(type) {
+	case *string:
+		return setText(p, value)
+	case *celeryresults.State:
+		return setState(p, value)
+	case *celeryresults.Value:
+		if value != nil || !extended { // null arguments are none
+			*p = celeryresults.NewValue(value)
+		}
+	case *int:
+		return setCount(p, value)
+	case *time.Time:
+		t, err := parseInstant(value)
+		*p = t
+		return err
+	case *[]string:
+		return setTexts(p, value)
+	case *[]celeryresults.ResultTuple:
+		return setChildren(p, value)
+	}
+	return nil
 }
 
 // parseFields makes the meta to store of the fields that get prints.
 func parseFields(fields map[string]any) (*celeryresults.TaskMeta, error) {
 	m := &celeryresults.TaskMeta{Children: []celeryresults.ResultTuple{}}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		set, known := setters[name]
-		if !known {
-			continue
-		}
-		if err := set(m, fields[name]); err != nil {
+		if err := setField(m, name, fields[name]); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
@@ -105,13 +114,12 @@ func hasExtended(m *celeryresults.TaskMeta) bool {
 // unknown ones.
 func setStamps(m *celeryresults.TaskMeta, fields map[string]any) error {
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		_, known := setters[name]
-		if !known && !slices.Contains(m.StampedHeaders, name) {
+		if !known(name) && !slices.Contains(m.StampedHeaders, name) {
 			return fmt.Errorf("unknown field %q", name)
 		}
 	}
 	for _, name := range m.StampedHeaders {
-		if _, known := setters[name]; known {
+		if known(name) {
 			return fmt.Errorf("stamped_headers: %q is a field of its own", name)
 		}
 		if stamp, ok := fields[name]; ok {
@@ -130,42 +138,20 @@ var (
 	errNotException = errors.New(`must be {"exc_type": …, "exc_message": …, "exc_module": …} or a text`)
 )
 
-// text sets a string; null is empty.
-func text(field func(*celeryresults.TaskMeta) *string) setter {
-	return func(m *celeryresults.TaskMeta, value any) error {
-		s, ok := value.(string)
-		if !ok && value != nil {
-			return errNotText
-		}
-		*field(m) = s
-		return nil
+// setText sets a string; null is empty.
+func setText(p *string, value any) error {
+	s, ok := value.(string)
+	if !ok && value != nil {
+		return errNotText
 	}
+	*p = s
+	return nil
 }
 
-func value(field func(*celeryresults.TaskMeta) *celeryresults.Value) setter {
-	return func(m *celeryresults.TaskMeta, value any) error {
-		*field(m) = celeryresults.NewValue(value)
-		return nil
-	}
-}
-
-// argument is value for what has no value when it is null.
-func argument(field func(*celeryresults.TaskMeta) *celeryresults.Value) setter {
-	return func(m *celeryresults.TaskMeta, v any) error {
-		if v == nil {
-			return nil
-		}
-		return value(field)(m, v)
-	}
-}
-
-// instant sets a time; null is zero.
-func instant(field func(*celeryresults.TaskMeta) *time.Time) setter {
-	return func(m *celeryresults.TaskMeta, value any) error {
-		t, err := parseInstant(value)
-		*field(m) = t
-		return err
-	}
+// setRow sets a text that only a row has.
+func setRow(m *celeryresults.TaskMeta, p *string, value any) error {
+	m.Extended = true
+	return setText(p, value)
 }
 
 // rowOf returns what only a table keeps of the record.
@@ -189,14 +175,6 @@ func setTaskName(m *celeryresults.TaskMeta, value any) error {
 	}
 	m.Extended, m.Name = true, name
 	return nil
-}
-
-// extended notes that the fields of result_extended are there.
-func extended(set setter) setter {
-	return func(m *celeryresults.TaskMeta, value any) error {
-		m.Extended = true
-		return set(m, value)
-	}
 }
 
 // parseInstant reads a time in any form that plain or kombu's JSON has. One
@@ -232,7 +210,7 @@ var knownStates = []celeryresults.State{
 	celeryresults.Revoked, celeryresults.Rejected, celeryresults.Retry, celeryresults.Ignored,
 }
 
-func setState(m *celeryresults.TaskMeta, value any) error {
+func setState(p *celeryresults.State, value any) error {
 	s, _ := value.(string)
 	if s == "" {
 		return errNotText
@@ -242,40 +220,40 @@ func setState(m *celeryresults.TaskMeta, value any) error {
 			return fmt.Errorf("%q is written %s", s, known)
 		}
 	}
-	m.State = celeryresults.State(s)
+	*p = celeryresults.State(s)
 	return nil
 }
 
-func setRetries(m *celeryresults.TaskMeta, value any) error {
+func setCount(p *int, value any) error {
 	n, ok := value.(int64)
 	if value != nil && (!ok || n < 0 || n > math.MaxInt32) {
 		return errNotCount
 	}
-	m.Retries = int(n)
+	*p = int(n)
 	return nil
 }
 
-func setStampedHeaders(m *celeryresults.TaskMeta, value any) error {
+func setTexts(p *[]string, value any) error {
 	list, ok := value.([]any)
 	if !ok && value != nil {
 		return errNotTexts
 	}
 	for _, item := range list {
 		name, ok := item.(string)
-		if !ok || slices.Contains(m.StampedHeaders, name) {
+		if !ok || slices.Contains(*p, name) {
 			return errNotTexts
 		}
-		m.StampedHeaders = append(m.StampedHeaders, name)
+		*p = append(*p, name)
 	}
 	return nil
 }
 
-func setChildren(m *celeryresults.TaskMeta, value any) error {
+func setChildren(p *[]celeryresults.ResultTuple, value any) error {
 	children, ok := parseTuples(value)
 	if !ok {
 		return errNotTuples
 	}
-	m.Children = children
+	*p = children
 	return nil
 }
 

@@ -12,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/driver"
+	"github.com/celeryresults/celeryresults/internal/survey"
 )
 
 const listHelp = `Lists results, newest first. Conditions are combined; --state may be repeated, and then any of them counts. --task is a
@@ -68,24 +70,24 @@ func (c *cli) listCommand() *cobra.Command {
 	flags.StringVar(&f.until, "until", "", "created before this `time`, or longer ago than this age")
 	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions([]string{"SUCCESS", "FAILURE", "REVOKED", "STARTED", "RETRY", "PENDING"}, cobra.ShellCompDirectiveNoFileComp)) // it fails for unknown flags
 	flags.StringVar(&f.order, "order", "created", "newest first by `created` or done")
-	flags.IntVar(&f.limit, "limit", celeryresults.DefaultLimit, "how `many`, at most 1000")
+	flags.IntVar(&f.limit, "limit", driver.DefaultLimit, "how `many`, at most 1000")
 	flags.StringVar(&f.cursor, "cursor", "", "go on at this `cursor`")
-	flags.IntVar(&f.lookAt, "look-at", celeryresults.DefaultSurvey, "how `many` results to look at, of a store without lists")
+	flags.IntVar(&f.lookAt, "look-at", survey.DefaultMost, "how `many` results to look at, of a store without lists")
 	flags.BoolVar(&f.all, "all", false, "print all pages")
 	return cmd
 }
 
 func (f listFlags) query(now time.Time) (q celeryresults.Query, err error) {
 	q = celeryresults.Query{Task: f.task, Worker: f.worker, GroupID: f.group, Cursor: f.cursor, Limit: f.limit}
-	if f.limit < 1 || f.limit > celeryresults.MaxLimit {
-		return q, fmt.Errorf("--limit %d: must be between 1 and %d", f.limit, celeryresults.MaxLimit)
+	if f.limit < 1 || f.limit > driver.MaxLimit {
+		return q, fmt.Errorf("--limit %d: must be between 1 and %d", f.limit, driver.MaxLimit)
 	}
 	for _, text := range f.states {
-		var m celeryresults.TaskMeta
-		if err := setState(&m, text); err != nil {
+		var state celeryresults.State
+		if err := setState(&state, text); err != nil {
 			return q, fmt.Errorf("--state %q: %w", text, err)
 		}
-		q.States = append(q.States, m.State)
+		q.States = append(q.States, state)
 	}
 	for _, text := range f.labels {
 		name, value, found := strings.Cut(text, "=")
@@ -165,9 +167,9 @@ func (c *cli) list(ctx context.Context, q celeryresults.Query, f listFlags) erro
 // survey prints what a look at the results of a store without lists finds.
 func (c *cli) survey(ctx context.Context, backend *celeryresults.Backend, q celeryresults.Query, f listFlags) error {
 	if f.all {
-		q.Limit = celeryresults.MaxLimit
+		q.Limit = driver.MaxLimit
 	}
-	s, err := backend.Survey(ctx, q, f.lookAt)
+	s, err := survey.Look(ctx, backend, q, f.lookAt)
 	switch {
 	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, celeryresults.ErrCursor):
 		return withStatus(statusUsage, fmt.Errorf("list: %w", err))

@@ -17,7 +17,9 @@ import (
 	"github.com/celeryresults/celeryresults/backends/sqlalchemybackend"
 	"github.com/celeryresults/celeryresults/cache"
 	"github.com/celeryresults/celeryresults/cache/dbcache"
+	"github.com/celeryresults/celeryresults/internal/mask"
 	"github.com/celeryresults/celeryresults/internal/resultschema"
+	"github.com/celeryresults/celeryresults/internal/schemes"
 	"github.com/celeryresults/celeryresults/internal/sqldialect"
 	"github.com/celeryresults/celeryresults/python"
 )
@@ -152,13 +154,14 @@ func migrateTargets(s celeryresults.Settings, backend, database string) ([]targe
 // from others: the key of other backends is empty.
 func targetOf(s celeryresults.Settings) (t target, key string, err error) {
 	if url := sqlalchemybackend.URL(s); url != "" {
-		return target{celeryresults.MaskURL(url), cache.Database{URL: url}, &s}, fmt.Sprint("db+", url, s.Database.TableNames, s.Database.TableSchemas), nil
+		return target{mask.URL(url), cache.Database{URL: url}, &s}, fmt.Sprint("db+", url, s.Database.TableNames, s.Database.TableSchemas), nil
 	}
-	if url, ok := strings.CutPrefix(s.ResultBackend, "django-db+"); ok {
-		return target{name: celeryresults.MaskURL(url), database: cache.Database{URL: url}}, url, nil
-	}
-	if s.ResultBackend != "django-db" {
+	kind, url := schemes.Of(s.ResultBackend)
+	switch {
+	case kind != schemes.DjangoDB:
 		return target{}, "", nil
+	case url != "":
+		return target{name: mask.URL(url), database: cache.Database{URL: url}}, url, nil
 	}
 	name := databaseOf(s)
 	database, err := databaseNamed(s, name)

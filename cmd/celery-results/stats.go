@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/driver"
 	"github.com/celeryresults/celeryresults/python"
 )
 
@@ -45,21 +46,21 @@ func (c *cli) statsCommand() *cobra.Command {
 			if err != nil {
 				return usage(cmd, "--until %q: %w", until, err)
 			}
-			if buckets < 1 || buckets > celeryresults.MaxBuckets {
-				return usage(cmd, "--buckets %d: must be between 1 and %d", buckets, celeryresults.MaxBuckets)
+			if buckets < 1 || buckets > driver.MaxBuckets {
+				return usage(cmd, "--buckets %d: must be between 1 and %d", buckets, driver.MaxBuckets)
 			}
-			return c.stats(cmd.Context(), celeryresults.StatsQuery{From: from, Until: to, Buckets: buckets})
+			return c.stats(cmd.Context(), driver.StatsQuery{From: from, Until: to, Buckets: buckets})
 		},
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.StringVar(&since, "since", "24h", "ready at this `time` or after, or within this age")
 	flags.StringVar(&until, "until", "", "ready before this `time` (default now)")
-	flags.IntVar(&buckets, "buckets", celeryresults.DefaultBuckets, "into how `many` parts JSON divides the time")
+	flags.IntVar(&buckets, "buckets", driver.DefaultBuckets, "into how `many` parts JSON divides the time")
 	return cmd
 }
 
-func (c *cli) stats(ctx context.Context, q celeryresults.StatsQuery) error {
+func (c *cli) stats(ctx context.Context, q driver.StatsQuery) error {
 	backend, err := c.open()
 	if err != nil {
 		return err
@@ -91,7 +92,7 @@ func (c *cli) stats(ctx context.Context, q celeryresults.StatsQuery) error {
 	return c.write(text.Bytes())
 }
 
-func statsObject(stats *celeryresults.Stats) python.Dict {
+func statsObject(stats *driver.Stats) python.Dict {
 	tasks, buckets := make([]any, len(stats.Tasks)), make([]any, len(stats.Buckets))
 	for i, t := range stats.Tasks {
 		states := map[string]any{}

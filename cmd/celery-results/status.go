@@ -13,6 +13,7 @@ import (
 	"github.com/celeryresults/celeryresults/backends"
 	"github.com/celeryresults/celeryresults/cache"
 	"github.com/celeryresults/celeryresults/internal/document"
+	"github.com/celeryresults/celeryresults/internal/mask"
 	"github.com/celeryresults/celeryresults/internal/serialization"
 	"github.com/celeryresults/celeryresults/python"
 )
@@ -169,7 +170,7 @@ func reason(err error) string {
 	words := strings.Fields(strings.ReplaceAll(err.Error(), "celeryresults: ", ""))
 	for i, word := range words {
 		if strings.Contains(word, "://") {
-			words[i] = celeryresults.MaskURL(word)
+			words[i] = mask.URL(word)
 		}
 	}
 	return escape(strings.Join(words, " "))

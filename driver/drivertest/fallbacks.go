@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/driver"
+	"github.com/celeryresults/celeryresults/internal/survey"
 )
 
 // fallbacks asks the store before another one, and behind it.
@@ -112,7 +114,7 @@ func (p *pair) value(t *testing.T, b *celeryresults.Backend, name string) any {
 func (p *pair) goesThrough(t *testing.T) {
 	ctx := withTimeout(t, time.Minute)
 	if p.hidden {
-		_, err := p.front.Survey(ctx, celeryresults.Query{}, 0)
+		_, err := survey.Look(ctx, p.front, celeryresults.Query{}, 0)
 		require.ErrorIs(t, err, errors.ErrUnsupported)
 		_, err = p.front.List(ctx, celeryresults.Query{})
 		require.ErrorIs(t, err, errors.ErrUnsupported)
@@ -128,7 +130,7 @@ func (p *pair) goesThrough(t *testing.T) {
 	}
 	assert.Len(t, found, len(p.known))
 	assert.Equal(t, celeryresults.Started, found[p.id("both")])
-	survey, err := p.front.Survey(ctx, celeryresults.Query{Task: p.name}, 1_000_000)
+	survey, err := survey.Look(ctx, p.front, celeryresults.Query{Task: p.name}, 1_000_000)
 	require.NoError(t, err)
 	assert.ElementsMatch(t, p.known, idsOf(survey.Results))
 	q := celeryresults.Query{Task: p.name}
@@ -181,13 +183,13 @@ func (p *pair) counts(t *testing.T) {
 	_, err = p.front.Tally(t.Context(), newID("unsaved"))
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 
-	stats, err := p.front.Stats(t.Context(), celeryresults.StatsQuery{})
+	stats, err := p.front.Stats(t.Context(), driver.StatsQuery{})
 	if errors.Is(err, errors.ErrUnsupported) {
 		t.Log("the store has no statistics")
 		return
 	}
 	require.NoError(t, err)
-	i := slices.IndexFunc(stats.Tasks, func(s celeryresults.TaskStats) bool { return s.Task == p.name })
+	i := slices.IndexFunc(stats.Tasks, func(s driver.TaskStats) bool { return s.Task == p.name })
 	require.GreaterOrEqual(t, i, 0)
 	assert.Equal(t, map[celeryresults.State]int64{celeryresults.Success: 4, celeryresults.Failure: 3}, stats.Tasks[i].States)
 	assert.EqualValues(t, 7, stats.Tasks[i].Total)

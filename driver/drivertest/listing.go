@@ -13,6 +13,7 @@ import (
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/driver"
 	"github.com/celeryresults/celeryresults/internal/document"
+	"github.com/celeryresults/celeryresults/internal/survey"
 )
 
 // listing is a Memory that also lists and counts.
@@ -76,7 +77,7 @@ func (l *listing) List(ctx context.Context, q driver.Query) ([]driver.Record, st
 			return nil, "", driver.ErrCursor
 		}
 	}
-	list, err := l.entries(ctx, func(m *celeryresults.TaskMeta) bool { return celeryresults.MatchesQuery(q, m) })
+	list, err := l.entries(ctx, func(m *celeryresults.TaskMeta) bool { return survey.Matches(q, m) })
 	if err != nil {
 		return nil, "", err
 	}

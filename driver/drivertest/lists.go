@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/driver"
+	"github.com/celeryresults/celeryresults/internal/survey"
 )
 
 func outcomes(t *testing.T, h Harness) {
@@ -72,7 +74,7 @@ func surveys(t *testing.T, h Harness, b *celeryresults.Backend) {
 	name := newID("list")
 	want := storeForList(t, b, name)
 	q := celeryresults.Query{Task: name + "*", States: []celeryresults.State{celeryresults.Failure}}
-	s, err := b.Survey(withTimeout(t, time.Minute), q, 1_000_000)
+	s, err := survey.Look(withTimeout(t, time.Minute), b, q, 1_000_000)
 	if h.Hidden {
 		require.ErrorIs(t, err, errors.ErrUnsupported)
 		return
@@ -109,7 +111,7 @@ func listed(t *testing.T, b *celeryresults.Backend, q celeryresults.Query) []str
 	for {
 		page, err := b.List(t.Context(), q)
 		require.NoError(t, err)
-		require.LessOrEqual(t, len(page.Results), q.Limit+celeryresults.DefaultLimit*max(0, 1-q.Limit))
+		require.LessOrEqual(t, len(page.Results), q.Limit+driver.DefaultLimit*max(0, 1-q.Limit))
 		for _, meta := range page.Results {
 			ids = append(ids, meta.TaskID)
 		}

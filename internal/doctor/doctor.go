@@ -13,6 +13,8 @@ import (
 
 	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/cache"
+	"github.com/celeryresults/celeryresults/internal/mask"
+	"github.com/celeryresults/celeryresults/internal/schemes"
 )
 
 // Mismatch is something that keeps the two from seeing the same, or makes them treat it
@@ -37,7 +39,7 @@ func Compare(ours celeryresults.Settings, theirs Python) []Mismatch {
 	c := comparison{}
 	mine, their := kindOf(ours.ResultBackend, ours.CacheBackend), kindOf(theirs.Settings.ResultBackend, theirs.Settings.CacheBackend)
 	if mine != their {
-		c.differ("CELERY_RESULT_BACKEND", celeryresults.MaskURL(ours.ResultBackend), celeryresults.MaskURL(theirs.Settings.ResultBackend), "results are kept in different kinds of stores")
+		c.differ("CELERY_RESULT_BACKEND", mask.URL(ours.ResultBackend), mask.URL(theirs.Settings.ResultBackend), "results are kept in different kinds of stores")
 		return c.found
 	}
 	c.compare(mine, &ours, &theirs.Settings)
@@ -76,23 +78,21 @@ const (
 )
 
 func kindOf(backend, cacheBackend string) string {
-	scheme, _, isURL := strings.Cut(backend, "://")
-	first, _, _ := strings.Cut(scheme, "+")
-	switch {
-	case backend == "django-cache" || backend == "cache":
-		if strings.Contains(cacheBackend, "://") {
+	switch kind, _ := schemes.Of(backend); kind {
+	case schemes.DjangoCache, schemes.CeleryCache:
+		if kind == schemes.CeleryCache && strings.Contains(backend, "://") || strings.Contains(cacheBackend, "://") {
 			return kindCache
 		}
 		return kindDjangoCache
-	case backend == "redis" || isURL && (first == "redis" || first == "rediss" || first == "sentinel"):
+	case schemes.Redis:
 		return kindRedis
-	case first == "cache" && isURL:
-		return kindCache
-	case first == "django-db":
+	case schemes.DjangoDB:
 		return kindDjangoDB
-	case first == "db" || first == "database":
+	case schemes.SQLAlchemy:
 		return kindDatabase
 	}
+	scheme, _, _ := strings.Cut(backend, "://")
+	first, _, _ := strings.Cut(scheme, "+")
 	return kindOther + " " + first
 }
 

@@ -83,7 +83,7 @@ func orNoStatus(err error) error {
 // nil, and an *UnreadableError where Read would return one.
 func (d Documents) Status(taskID string, data []byte) (celeryresults.Status, error) {
 	if data == nil {
-		return celeryresults.NewUnknownMeta(taskID).Status(), nil
+		return celeryresults.Status{State: celeryresults.Pending, Unknown: true}, nil
 	}
 	state, broken := d.state(data)
 	if state == "" {

@@ -3,7 +3,6 @@ package document
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/celeryresults/celeryresults"
@@ -202,28 +201,6 @@ func textOf(arg any) string {
 		return o.String()
 	}
 	return fmt.Sprintf("<%T>", arg)
-}
-
-// shortText is how many bytes of a text Shortened keeps.
-const shortText = 2048
-
-// Shortened returns a failure that fits everywhere: the texts of its arguments
-// and traceback are cut, which a mark shows, and the task's own arguments are
-// left out.
-func Shortened(meta *celeryresults.TaskMeta) *celeryresults.TaskMeta {
-	short, e := *meta, *failure(meta)
-	e.Args = []any{cut(e.Message())}
-	short.Result = celeryresults.NewValue(&e)
-	short.Traceback = cut(meta.Traceback)
-	short.Args, short.Kwargs = celeryresults.Value{}, celeryresults.Value{}
-	return &short
-}
-
-func cut(text string) string {
-	if len(text) <= shortText {
-		return text
-	}
-	return fmt.Sprintf("%s… (%d bytes in all)", strings.ToValidUTF8(text[:shortText], ""), len(text))
 }
 
 func textOrNone(s string) any {

@@ -228,7 +228,7 @@ func (m migration) create(t definition) []statement {
 	var parts []string
 	for _, c := range t.columns {
 		if !c.later || m.options.Alter {
-			parts = append(parts, m.column(c))
+			parts = append(parts, m.column(t, c))
 		}
 	}
 	if t.primary != "" {
@@ -275,8 +275,11 @@ func (m migration) suffix(t definition) string {
 }
 
 // column is a column's name and type.
-func (m migration) column(c column) string {
+func (m migration) column(t definition, c column) string {
 	declared := types[m.dialect][c.kind]
+	if m.dialect == sqldialect.SQLite && t.djangos() { // Django's introspection knows no capitals
+		declared = strings.ToLower(declared)
+	}
 	if strings.Contains(declared, "%d") {
 		width := c.width
 		if width == 0 {
@@ -294,7 +297,7 @@ func (m migration) column(c column) string {
 }
 
 func (m migration) addColumn(t definition, c column) statement {
-	return statement{"add " + t.name + "." + c.name, "ALTER TABLE " + t.inStatements() + " ADD COLUMN " + m.column(c), nil}
+	return statement{"add " + t.name + "." + c.name, "ALTER TABLE " + t.inStatements() + " ADD COLUMN " + m.column(t, c), nil}
 }
 
 // createIndex makes an index. MySQL has no partial ones.

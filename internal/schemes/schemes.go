@@ -36,8 +36,8 @@ var table = []Scheme{
 	{Name: "redis", Kind: Redis, Alone: true, URL: true, Variants: "socket cluster", Example: "redis://127.0.0.1:6379/0"},
 	{Name: "rediss", Kind: Redis, URL: true, Variants: "cluster", Example: "rediss://127.0.0.1:6380/0"},
 	{Name: "sentinel", Kind: Redis, URL: true, Example: "sentinel://127.0.0.1:26379"},
-	{Name: "db", Kind: SQLAlchemy, Plus: true, Example: "db+postgresql://user:password@host/name"},
-	{Name: "database", Kind: SQLAlchemy, Alone: true},
+	{Name: "db", Kind: SQLAlchemy, Plus: true, URL: true, Example: "db+postgresql://user:password@host/name"},
+	{Name: "database", Kind: SQLAlchemy, Alone: true, URL: true},
 	{Name: "django-db", Kind: DjangoDB, Alone: true, Plus: true, Example: "django-db+postgresql://user:password@host/name"},
 	{Name: "django-cache", Kind: DjangoCache, Alone: true},
 	{Name: "django-celery", Kind: DjangoCelery, Alone: true, Plus: true, Example: "django-celery+postgresql://user:password@host/name"},
@@ -112,7 +112,7 @@ func Supported() string {
 		if s.Alone {
 			list = append(list, s.Name)
 		}
-		if s.URL && s.Kind != CeleryCache {
+		if s.URL && s.Kind == Redis {
 			list = append(list, s.Name+"://")
 		}
 		for _, variant := range strings.Fields(s.Variants) {

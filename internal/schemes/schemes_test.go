@@ -16,7 +16,7 @@ func TestOf(t *testing.T) {
 		"rediss+cluster://h": {Redis, ""}, "sentinel://h;sentinel://i": {Redis, ""},
 		"redis+sentinel://h": {Unknown, ""}, "rediss": {Unknown, ""}, "redis+": {Unknown, ""}, "redis+://h": {Unknown, ""},
 		"db+postgresql://u@h/n": {SQLAlchemy, "postgresql://u@h/n"}, "db+mysql+pymysql://h/n": {SQLAlchemy, "mysql+pymysql://h/n"}, "db": {Unknown, ""},
-		"database": {SQLAlchemy, ""}, "celery.backends.database:DatabaseBackend": {SQLAlchemy, ""},
+		"database": {SQLAlchemy, ""}, "db://": {SQLAlchemy, ""}, "database://": {SQLAlchemy, ""}, "celery.backends.database:DatabaseBackend": {SQLAlchemy, ""},
 		"django-db": {DjangoDB, ""}, "django-db+sqlite:///f": {DjangoDB, "sqlite:///f"}, "django_celery_results.backends:DatabaseBackend": {DjangoDB, ""},
 		"django-cache": {DjangoCache, ""}, "django_celery_results.backends:CacheBackend": {DjangoCache, ""},
 		"django-celery": {DjangoCelery, ""}, "django-celery+mysql://h/n": {DjangoCelery, "mysql://h/n"},

@@ -30,6 +30,9 @@ type Store struct {
 	Expires time.Duration // or celeryresults.Never
 	Now     func() time.Time
 
+	// NoTable is what an error says of a table that is not there, such as how to make it.
+	NoTable string
+
 	retries retry.Policy
 	owned   *sql.DB
 	closed  atomic.Bool
@@ -99,7 +102,7 @@ func (s *Store) Explain(ctx context.Context, err error) error {
 	case sqldialect.TooLarge:
 		return fmt.Errorf("%w: %w: %w", driver.ErrTooLarge, cache.ErrTooLarge, err)
 	case sqldialect.NoTable:
-		return fmt.Errorf("%w: %w", celeryresults.ErrNoTable, err)
+		return fmt.Errorf("%w%s: %w", celeryresults.ErrNoTable, s.NoTable, err)
 	}
 	switch {
 	case s.closed.Load():

@@ -1,15 +1,16 @@
-package celeryresults
+package settings
 
 import (
 	"cmp"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/celeryresults/celeryresults"
 	"github.com/celeryresults/celeryresults/cache"
+	"github.com/celeryresults/celeryresults/internal/mask"
 	"github.com/celeryresults/celeryresults/internal/schemes"
 )
 
@@ -48,57 +49,57 @@ func (d Description) String() string {
 	return b.String()
 }
 
-// Describe describes the default backend and then the named ones, in the
+// Describe describes the default backend of the settings and then the named ones, in the
 // order of their names. Settings that do not Validate are described as far as
 // they go.
-func (s *Settings) Describe() []Description {
+func Describe(s celeryresults.Settings) []Description {
 	own, _ := s.Named("")
-	list := []Description{own.describe("default")}
-	for _, name := range sortedNames(s.ResultBackends) {
+	list := []Description{describe(&own, "default")}
+	for _, name := range slices.Sorted(maps.Keys(s.ResultBackends)) {
 		merged, err := s.Named(name)
 		if err != nil {
 			continue
 		}
-		list = append(list, merged.describe(name))
+		list = append(list, describe(&merged, name))
 	}
 	return list
 }
 
-func (s *Settings) describe(name string) Description {
+func describe(s *celeryresults.Settings, name string) Description {
 	d := Description{
-		Name: name, Backend: MaskURL(s.ResultBackend), Extended: s.ResultExtended,
+		Name: name, Backend: mask.URL(s.ResultBackend), Extended: s.ResultExtended,
 		Serializer: s.Serializer(), Expires: describeExpiry(s.Expires()),
 	}
-	kind, url := s.kind()
+	kind, url := schemes.Of(s.ResultBackend)
 	switch kind {
 	case schemes.Disabled:
 		return Description{Name: name, Backend: "disabled", Store: "none: results are not kept"}
 	case schemes.DjangoCache:
 		if strings.Contains(s.CacheBackend, "://") {
-			s.describeCeleryCache(&d, s.CacheBackend)
+			describeCeleryCache(s, &d, s.CacheBackend)
 		} else {
-			s.describeDjangoCache(&d)
+			describeDjangoCache(s, &d)
 		}
 	case schemes.CeleryCache:
-		s.describeCeleryCache(&d, cmp.Or(url, s.CacheBackend))
+		describeCeleryCache(s, &d, cmp.Or(url, s.CacheBackend))
 	case schemes.DjangoDB:
-		s.describeDjangoDB(&d, url)
+		describeDjangoDB(s, &d, url)
 	case schemes.DjangoCelery:
-		s.describeDjangoCelery(&d, url)
+		describeDjangoCelery(s, &d, url)
 	case schemes.SQLAlchemy:
-		s.describeDatabase(&d, cmp.Or(url, s.Database.URL))
+		describeDatabase(s, &d, cmp.Or(url, s.Database.URL))
 	case schemes.Redis:
-		s.describeRedis(&d)
+		describeRedis(s, &d)
 	default:
 		d.Store = d.Backend
 	}
 	return d
 }
 
-func (s *Settings) describeDjangoCache(d *Description) {
+func describeDjangoCache(s *celeryresults.Settings, d *Description) {
 	alias := s.CacheBackend
 	if alias == "" || alias == "django-cache" {
-		alias = DefaultCache
+		alias = celeryresults.DefaultCache
 	}
 	c, err := s.Cache(alias)
 	if err != nil {
@@ -111,7 +112,7 @@ func (s *Settings) describeDjangoCache(d *Description) {
 	switch engine {
 	case "db":
 		database := cmp.Or(c.Options.Database, "default")
-		d.Store += fmt.Sprintf(" in DATABASES.%s (%s)", database, describeDatabase(s.Databases[database]))
+		d.Store += fmt.Sprintf(" in DATABASES.%s (%s)", database, databaseText(s.Databases[database]))
 		fallthrough
 	case "locmem":
 		d.Holds = fmt.Sprintf("%d entries (MAX_ENTRIES); then it drops some", cmp.Or(c.Options.MaxEntries, 300))
@@ -132,14 +133,14 @@ func (s *Settings) describeDjangoCache(d *Description) {
 
 // describeDjangoDB describes django-celery-results' tables, in DATABASES or at a
 // URL.
-func (s *Settings) describeDjangoDB(d *Description, url string) {
-	database := cmp.Or(s.DjangoDB.Database, DefaultDatabase)
-	d.Store = fmt.Sprintf("table django_celery_results_taskresult in DATABASES.%s (%s)", database, describeDatabase(s.Databases[database]))
+func describeDjangoDB(s *celeryresults.Settings, d *Description, url string) {
+	database := cmp.Or(s.DjangoDB.Database, celeryresults.DefaultDatabase)
+	d.Store = fmt.Sprintf("table django_celery_results_taskresult in DATABASES.%s (%s)", database, databaseText(s.Databases[database]))
 	if url != "" {
-		d.Store = "table django_celery_results_taskresult in " + MaskURL(url)
+		d.Store = "table django_celery_results_taskresult in " + mask.URL(url)
 	}
 	if read := s.DjangoDB.ReadDatabase; read != "" && read != database {
-		d.Store += fmt.Sprintf(", read from DATABASES.%s (%s)", read, describeDatabase(s.Databases[read]))
+		d.Store += fmt.Sprintf(", read from DATABASES.%s (%s)", read, databaseText(s.Databases[read]))
 	}
 	d.Key = "task_id = <task_id>"
 	d.Compatible = "django-celery-results' database backend, TaskResult.objects and Django's admin"
@@ -150,44 +151,44 @@ func (s *Settings) describeDjangoDB(d *Description, url string) {
 }
 
 // describeDjangoCelery describes the tables of django-celery.
-func (s *Settings) describeDjangoCelery(d *Description, url string) {
-	database := cmp.Or(s.DjangoDB.Database, DefaultDatabase)
-	d.Store = fmt.Sprintf("table celery_taskmeta in DATABASES.%s (%s), only read", database, describeDatabase(s.Databases[database]))
+func describeDjangoCelery(s *celeryresults.Settings, d *Description, url string) {
+	database := cmp.Or(s.DjangoDB.Database, celeryresults.DefaultDatabase)
+	d.Store = fmt.Sprintf("table celery_taskmeta in DATABASES.%s (%s), only read", database, databaseText(s.Databases[database]))
 	if url != "" {
-		d.Store = "table celery_taskmeta in " + MaskURL(url) + ", only read"
+		d.Store = "table celery_taskmeta in " + mask.URL(url) + ", only read"
 	}
 	d.Key, d.Serializer = "task_id = <task_id>", "pickle"
 	d.Compatible = "django-celery 2.5 to 3.3"
 }
 
 // describeDatabase describes Celery's own tables.
-func (s *Settings) describeDatabase(d *Description, url string) {
+func describeDatabase(s *celeryresults.Settings, d *Description, url string) {
 	table := cmp.Or(s.Database.TableNames["task"], "celery_taskmeta")
 	if schema := s.Database.TableSchemas["task"]; schema != "" {
 		table = schema + "." + table
 	}
-	d.Store = "table " + table + " in " + MaskURL(strings.TrimPrefix(url, "db+"))
+	d.Store = "table " + table + " in " + mask.URL(strings.TrimPrefix(url, "db+"))
 	d.Key = "task_id = <task_id>"
 	d.Compatible = "Celery's own database backend (SQLAlchemy)"
 }
 
 func describeExpiry(d time.Duration) string {
-	if d == Never {
+	if d == celeryresults.Never {
 		return "never"
 	}
 	return d.String()
 }
 
-func describeDatabase(d cache.Database) string {
+func databaseText(d cache.Database) string {
 	if d.URL != "" {
-		return MaskURL(d.URL)
+		return mask.URL(d.URL)
 	}
 	engine, _ := cache.DatabaseEngine(d.Engine)
 	return strings.TrimSpace(engine + " " + d.Name + " " + d.Host)
 }
 
-func (s *Settings) describeCeleryCache(d *Description, url string) {
-	d.Store = MaskURL(url)
+func describeCeleryCache(s *celeryresults.Settings, d *Description, url string) {
+	d.Store = mask.URL(url)
 	d.Key = s.ResultBackendTransportOptions.KeyPrefix() + "celery-task-meta-<task_id>"
 	d.Compatible = "Celery's own cache backend (pylibmc)"
 	if strings.HasPrefix(url, "memory://") {
@@ -196,7 +197,7 @@ func (s *Settings) describeCeleryCache(d *Description, url string) {
 	}
 }
 
-func (s *Settings) describeRedis(d *Description) {
+func describeRedis(s *celeryresults.Settings, d *Description) {
 	d.Store = d.Backend
 	if master, ok := s.ResultBackendTransportOptions.Other["master_name"].(string); ok && strings.HasPrefix(d.Backend, "sentinel:") {
 		d.Store += " (master " + master + ")"
@@ -215,65 +216,7 @@ func (s *Settings) describeRedis(d *Description) {
 func maskAll(urls []string) string {
 	masked := make([]string, len(urls))
 	for i, u := range urls {
-		masked[i] = MaskURL(u)
+		masked[i] = mask.URL(u)
 	}
 	return strings.Join(masked, ", ")
-}
-
-// urlStart finds where another URL begins in a list of them.
-var urlStart = regexp.MustCompile(`[;,]\s*[A-Za-z][A-Za-z0-9+.-]*://`)
-
-// MaskURL returns the URL with every password in it replaced by **, as Celery
-// prints URLs: in the user information of each of several URLs divided by ; or
-// a comma, and in every query parameter that is not known to be harmless.
-func MaskURL(url string) string {
-	var masked strings.Builder
-	for {
-		next := urlStart.FindStringIndex(url)
-		if next == nil {
-			break
-		}
-		masked.WriteString(maskOne(url[:next[0]]))
-		masked.WriteByte(url[next[0]])
-		url = url[next[0]+1:]
-	}
-	masked.WriteString(maskOne(url))
-	return masked.String()
-}
-
-// maskOne masks a single URL, or text that has no scheme.
-func maskOne(url string) string {
-	start := 0
-	if i := strings.Index(url, "://"); i >= 0 {
-		start = i + len("://")
-	}
-	// A password may hold any of / ? ; , and @ when it was not escaped: the
-	// last @ ends it.
-	if at := strings.LastIndex(url, "@"); at >= start {
-		if user, _, ok := strings.Cut(url[start:at], ":"); ok {
-			return url[:start] + user + ":**" + maskQuery(url[at:])
-		}
-	}
-	return maskQuery(url)
-}
-
-// harmless are the query parameters whose values are shown.
-var harmless = []string{
-	"application_name", "charset", "client_encoding", "db", "health_check_interval", "max_connections", "protocol",
-	"socket_connect_timeout", "socket_keepalive", "socket_timeout", "ssl_cert_reqs", "ssl_check_hostname", "sslmode",
-	"timeout", "virtual_host",
-}
-
-func maskQuery(url string) string {
-	path, query, ok := strings.Cut(url, "?")
-	if !ok {
-		return url
-	}
-	params := strings.Split(query, "&")
-	for i, param := range params {
-		if name, _, ok := strings.Cut(param, "="); ok && !slices.Contains(harmless, strings.ToLower(name)) {
-			params[i] = name + "=**"
-		}
-	}
-	return path + "?" + strings.Join(params, "&")
 }

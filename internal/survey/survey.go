@@ -1,4 +1,6 @@
-package celeryresults
+// Package survey looks through the results of stores without lists, for people who want a list
+// of them all the same.
+package survey
 
 import (
 	"context"
@@ -8,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/celeryresults/celeryresults"
+	"github.com/celeryresults/celeryresults/internal/pattern"
 	"github.com/celeryresults/celeryresults/python"
 )
 
@@ -16,7 +20,7 @@ type Survey struct {
 	// Results meet the query, newest first among all that were looked at: by when they
 	// were recorded or became ready, as the query's Order says. Most stores but databases do
 	// not keep when a result was first recorded: when it became ready counts there.
-	Results []*TaskMeta
+	Results []*celeryresults.TaskMeta
 
 	Looked     int  // results that were looked at
 	Whole      bool // these were all
@@ -24,24 +28,24 @@ type Survey struct {
 	Unreadable int  // records that can't be read
 }
 
-// DefaultSurvey is how many results Survey looks at unless it is told otherwise.
-const DefaultSurvey = 10_000
+// DefaultMost is how many results Look looks at unless it is told otherwise.
+const DefaultMost = 10_000
 
-// Survey looks at results of a store without lists, such as redis and caches, for people who
+// Look looks at results of a store without lists, such as redis and caches, for people who
 // want a list of them all the same. It goes through up to most of them, in no order; zero or
-// less means DefaultSurvey. Where there are more, others that are newer may be among those that
-// it did not look at: it is no list. A query's Cursor is ErrCursor, and a backend that can't
+// less means DefaultMost. Where there are more, others that are newer may be among those that
+// it did not look at: it is no list. A query's Cursor is celeryresults.ErrCursor, and a backend that can't
 // be gone through errors.ErrUnsupported. The wait is as long as that takes.
-func (b *Backend) Survey(ctx context.Context, q Query, most int) (*Survey, error) {
-	limit, err := queryLimit(q)
+func Look(ctx context.Context, b *celeryresults.Backend, q celeryresults.Query, most int) (*Survey, error) {
+	limit, err := q.PageLimit()
 	if err != nil {
 		return nil, err
 	}
 	if q.Cursor != "" {
-		return nil, fmt.Errorf("%w: a backend without lists has none", ErrCursor)
+		return nil, fmt.Errorf("%w: a backend without lists has none", celeryresults.ErrCursor)
 	}
 	if most <= 0 {
-		most = DefaultSurvey
+		most = DefaultMost
 	}
 	s := &Survey{Whole: true}
 	seen := map[string]struct{}{} // a walk may come to one twice
@@ -50,7 +54,7 @@ func (b *Backend) Survey(ctx context.Context, q Query, most int) (*Survey, error
 			s.Whole = false
 			break
 		}
-		if _, unreadable := errors.AsType[*UnreadableError](err); unreadable {
+		if _, unreadable := errors.AsType[*celeryresults.UnreadableError](err); unreadable {
 			s.Looked++
 			s.Unreadable++
 			continue
@@ -58,7 +62,7 @@ func (b *Backend) Survey(ctx context.Context, q Query, most int) (*Survey, error
 		if err != nil {
 			return nil, err
 		}
-		if !MatchesQuery(q, meta) {
+		if !Matches(q, meta) {
 			s.Looked++
 			continue
 		}
@@ -77,8 +81,8 @@ func (b *Backend) Survey(ctx context.Context, q Query, most int) (*Survey, error
 }
 
 // keep keeps the newest ones.
-func (s *Survey) keep(order Order, limit int) {
-	slices.SortFunc(s.Results, func(x, y *TaskMeta) int {
+func (s *Survey) keep(order celeryresults.Order, limit int) {
+	slices.SortFunc(s.Results, func(x, y *celeryresults.TaskMeta) int {
 		if c := sortTime(y, order).Compare(sortTime(x, order)); c != 0 {
 			return c
 		}
@@ -90,32 +94,21 @@ func (s *Survey) keep(order Order, limit int) {
 	}
 }
 
-// queryLimit returns how many results the query asks for.
-func queryLimit(q Query) (int, error) {
-	switch {
-	case q.Limit < 0:
-		return 0, fmt.Errorf("celeryresults: list: limit %d is negative", q.Limit)
-	case q.Limit == 0:
-		return DefaultLimit, nil
-	}
-	return min(q.Limit, MaxLimit), nil
-}
-
-// MatchesQuery reports whether a result meets all conditions of the query, whatever its Order, Limit and
+// Matches reports whether a result meets all conditions of the query, whatever its Order, Limit and
 // Cursor, but that ByDone leaves out what is not ready.
-func MatchesQuery(q Query, m *TaskMeta) bool {
+func Matches(q celeryresults.Query, m *celeryresults.TaskMeta) bool {
 	switch {
 	case len(q.States) > 0 && !slices.Contains(q.States, m.State),
-		q.Task != "" && !Matches(q.Task, m.Name),
+		q.Task != "" && !pattern.Matches(q.Task, m.Name),
 		q.Worker != "" && q.Worker != m.Worker,
 		q.PeriodicTask != "" && q.PeriodicTask != m.PeriodicTaskName,
 		q.GroupID != "" && q.GroupID != m.GroupID,
-		q.Order == ByDone && m.DateDone.IsZero(),
+		q.Order == celeryresults.ByDone && m.DateDone.IsZero(),
 		!within(m.DateCreated, q.CreatedFrom, q.CreatedBefore),
 		!within(m.DateDone, q.DoneFrom, q.DoneBefore):
 		return false
 	}
-	return m.HasLabels(q.Labels)
+	return HasLabels(m, q.Labels)
 }
 
 // within reports whether a time is at or after the one and before the other, as far as
@@ -127,8 +120,8 @@ func within(t, from, before time.Time) bool {
 	return !t.IsZero() && !t.Before(from) && (before.IsZero() || t.Before(before))
 }
 
-// HasLabels reports whether the entries of Meta have all of these texts; see LabelText.
-func (m *TaskMeta) HasLabels(labels map[string]string) bool {
+// HasLabels reports whether the entries of a record's Meta have all of these texts; see Label.
+func HasLabels(m *celeryresults.TaskMeta, labels map[string]string) bool {
 	if len(labels) == 0 {
 		return true
 	}
@@ -141,16 +134,16 @@ func (m *TaskMeta) HasLabels(labels map[string]string) bool {
 	for _, pair := range pairs {
 		name, _ := pair.Key.(string)
 		want, asked := labels[name]
-		if text, ok := LabelText(pair.Value); asked && ok && text == want {
+		if text, ok := Label(pair.Value); asked && ok && text == want {
 			found++
 		}
 	}
 	return found == len(labels)
 }
 
-// LabelText returns the text by which lists look for an entry of Meta: texts are themselves,
+// Label returns the text by which lists look for an entry of Meta: texts are themselves,
 // numbers, truth values and times are written as in JSON. Containers and None have none.
-func LabelText(value any) (string, bool) {
+func Label(value any) (string, bool) {
 	switch v := value.(type) {
 	case string:
 		return v, true
@@ -158,4 +151,12 @@ func LabelText(value any) (string, bool) {
 		return "", false
 	}
 	return strings.Trim(string(python.JSON(nil, value)), `"`), true
+}
+
+// sortTime returns what a list sorts a result by.
+func sortTime(m *celeryresults.TaskMeta, order celeryresults.Order) time.Time {
+	if order == celeryresults.ByCreated && !m.DateCreated.IsZero() {
+		return m.DateCreated
+	}
+	return m.DateDone
 }
