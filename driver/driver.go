@@ -69,16 +69,10 @@ type Write struct {
 	Row      any    // what the store's own celeryresults.Encoding made
 	Size     int    // about how many bytes
 
-	// TTL is the lifetime from now on: positive, to be rounded up to what the store
-	// keeps to, or Never.
-	TTL time.Duration
-
-	Group string    // of a task: the group that it is a member of, for counts
-	Done  time.Time // of a task: when it became ready, or the zero time
-
-	// Repeated is set when an earlier attempt may have stored it: if the same record
-	// stands, it is Stored.
-	Repeated bool
+	TTL      time.Duration // the lifetime from now on: positive, to be rounded up to what the store keeps to, or Never
+	Group    string        // of a task: the group that it is a member of, for counts
+	Done     time.Time     // of a task: when it became ready, or the zero time
+	Repeated bool          // an earlier attempt may have stored it: if the same record stands, it is Stored
 
 	// StateOf reads the state in a document, whatever its serializer; empty where it
 	// can't be read. It is set wherever Document is.
@@ -161,14 +155,10 @@ type Traits struct {
 // Watch. No method blocks.
 type Pusher interface {
 	Listen(to Sink)
-
-	// Watch asks to be told of changes of the tasks. Sink.Live follows for each once
-	// changes are told for certain; until then, and if that never happens, the Backend
-	// asks.
+	// Watch asks to be told of changes of the tasks. Sink.Live follows for each once changes
+	// are told for certain; until then, and if that never happens, the Backend asks.
 	Watch(ids []string)
-
-	// Unwatch takes that back. It is called for every task that was watched.
-	Unwatch(ids []string)
+	Unwatch(ids []string) // takes that back, for every task that was watched
 }
 
 // Sink is the Backend's side of a Pusher. No method blocks.
@@ -182,22 +172,16 @@ type Sink interface {
 // Lister is a Store that can look at all that it holds. Embed [Unlisted] for the
 // methods that it does not have.
 type Lister interface {
-	// List returns a page of results, newest first, and the cursor of the next one,
-	// which is empty at the end.
+	// List returns a page of results, newest first, and the cursor of the next one, empty at
+	// the end.
 	List(ctx context.Context, q Query) (page []Record, next string, err error)
-
-	// Walk yields every result that stands from the beginning to the end, in any
-	// order. One may be there twice, and one that is stored or deleted meanwhile may
-	// or may not be among them. An error is the last value.
+	// Walk yields every result that stands all the while, in any order; one may be there
+	// twice. An error is the last value.
 	Walk(ctx context.Context) iter.Seq2[Record, error]
-
-	// Count counts tasks by their states, in one round trip. Tasks of which no record
-	// stands don't count.
+	// Count counts tasks of which a record stands by their states, in one round trip.
 	Count(ctx context.Context, of Members) (map[State]int, error)
-
 	// Stats counts the tasks that became ready in a span of time.
 	Stats(ctx context.Context, q StatsQuery) (*Stats, error)
-
 	// Cleanup removes expired results and returns how many, also beside an error.
 	Cleanup(ctx context.Context) (int64, error)
 }
@@ -231,23 +215,18 @@ func (Unlisted) Cleanup(context.Context) (int64, error) { return 0, errors.ErrUn
 // All steps may be repeated with the same token. Delete with the kind Chord removes a
 // chord whatever its state.
 type Claimer interface {
-	// StartChord keeps a chord. One that stands, or has been handed over, is left as it
-	// is.
+	// StartChord keeps a chord. One that stands, or has been handed over, is left as it is.
 	StartChord(ctx context.Context, c ChordRecord) error
-
 	// ReadChord returns a chord, or ErrNoChord.
 	ReadChord(ctx context.Context, id string) (ChordRecord, error)
-
 	// Claim notes that a member has ended, if one is named, and claims the chord for a
 	// while when all have ended and nobody else has claimed it; without a member it
 	// claims or renews. A chord that is unknown or was handed over, and a task that is
 	// no member, are no claim and no error.
 	Claim(ctx context.Context, id, member, token string, lease time.Duration) (bool, error)
-
 	// Release ends a claim: done when the body was handed over, which the store
 	// remembers for as long as results live; else the next one may claim it.
 	Release(ctx context.Context, id, token string, done bool) error
-
 	// DueChords returns ids of chords that are complete, not handed over and claimed by
 	// nobody, at most so many.
 	DueChords(ctx context.Context, most int) ([]string, error)

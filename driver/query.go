@@ -10,53 +10,31 @@ type Order int
 
 // The orders.
 const (
-	// ByCreated sorts by when a task was first recorded.
-	ByCreated Order = iota
-
-	// ByDone sorts by when a task became ready. Records that are not ready are
-	// left out.
-	ByDone
+	ByCreated Order = iota // by when a task was first recorded
+	ByDone                 // by when a task became ready; records that are not ready are left out
 )
 
 // DefaultLimit and MaxLimit bound the results of a page.
-const (
-	DefaultLimit = 50
-	MaxLimit     = 1000
-)
+const DefaultLimit, MaxLimit = 50, 1000
 
 // Query describes a list of results. Conditions that are zero do not count, and
 // a result must meet all others. The zero Query lists everything.
 type Query struct {
-	States []State // any of these
-
-	// Task is a task name, or a pattern of one, in which * stands for any text
-	// and ? for one character.
-	Task string
-
-	Worker       string // Celery's hostname
-	PeriodicTask string // of celery beat's entry
-	GroupID      string // of the group that the task belongs to
-
-	// Labels are entries of Request.Meta, text or numbers, with their text.
-	Labels map[string]string
+	States       []State           // any of these
+	Task         string            // a task name, or a pattern, in which * stands for any text and ? for one character
+	Worker       string            // Celery's hostname
+	PeriodicTask string            // of celery beat's entry
+	GroupID      string            // of the group that the task belongs to
+	Labels       map[string]string // entries of Request.Meta, text or numbers, with their text
 
 	// The times are in any zone, and precise to the microsecond. DoneFrom and
 	// DoneBefore leave out records that are not ready.
-	CreatedFrom   time.Time // at or after
-	CreatedBefore time.Time // before
-	DoneFrom      time.Time
-	DoneBefore    time.Time
+	CreatedFrom, CreatedBefore time.Time // at or after, and before
+	DoneFrom, DoneBefore       time.Time
 
-	// Order is what the list is sorted by. Default: ByCreated.
-	Order Order
-
-	// Limit is the most results of the page. Default: DefaultLimit. More than
-	// MaxLimit means MaxLimit; negative is an error. Stores get it within these bounds.
-	Limit int
-
-	// Cursor is the next one of the page before. Default: the first page. A malformed
-	// cursor, or one issued for a different query, is ErrCursor.
-	Cursor string
+	Order  Order  // what the list is sorted by. Default: ByCreated
+	Limit  int    // of results. Default: DefaultLimit. More than MaxLimit means that; negative is an error. Stores get it within these bounds
+	Cursor string // the next one of the page before. Default: the first page. A malformed one, or one issued for a different query, is ErrCursor
 }
 
 // PageLimit returns how many results a page of the query has, between 1 and MaxLimit, or an
@@ -80,19 +58,13 @@ type Members struct {
 
 // StatsQuery says what is counted.
 type StatsQuery struct {
-	From  time.Time // at or after. Default: a day before Until
-	Until time.Time // before. Default: now
-
-	// Buckets is into how many equal parts the span is divided, at most MaxBuckets.
-	// Default: 24.
-	Buckets int
+	From    time.Time // at or after. Default: a day before Until
+	Until   time.Time // before. Default: now
+	Buckets int       // equal parts of the span, at most MaxBuckets. Default: 24
 }
 
 // DefaultBuckets and MaxBuckets bound the parts of a span of time.
-const (
-	DefaultBuckets = 24
-	MaxBuckets     = 500
-)
+const DefaultBuckets, MaxBuckets = 24, 500
 
 // Stats are counts of tasks that became ready.
 type Stats struct {
@@ -119,9 +91,6 @@ func (t TaskStats) Failed() float64 {
 // Bucket is a part of the span of time.
 type Bucket struct {
 	From         time.Time
-	Done, Failed int64 // tasks of any state, and failures among them
-
-	// Median and P95 are of the processing times of tasks whose start is known; zero
-	// where there are none.
-	Median, P95 time.Duration
+	Done, Failed int64         // tasks of any state, and failures among them
+	Median, P95  time.Duration // of the processing times of tasks whose start is known; zero where there are none
 }

@@ -69,18 +69,10 @@ type Outcome int
 
 // The outcomes.
 const (
-	// Unknown: the store was asked and did not answer. The record may be there or may
-	// yet come; storing it again is safe.
-	Unknown Outcome = iota
-
-	// Stored: the record can be read.
-	Stored
-
-	// Refused: another record stands and was not changed.
-	Refused
-
-	// NotStored: nothing was changed.
-	NotStored
+	Unknown   Outcome = iota // the store did not answer: the record may be there or yet come, and storing it again is safe
+	Stored                   // the record can be read
+	Refused                  // another record stands and was not changed
+	NotStored                // nothing was changed
 )
 
 // String returns unknown, stored, refused or not stored.
@@ -94,11 +86,8 @@ func (o Outcome) String() string {
 // Again is an error after which the same call may succeed, such as that of a broken
 // connection. The Backend repeats the call.
 type Again struct {
-	Err error
-
-	// Conflict is set when another writer was quicker. Writes of several callers that
-	// conflict again and again are repeated each by itself.
-	Conflict bool
+	Err      error
+	Conflict bool // another writer was quicker; writes that conflict again and again are repeated each by itself
 }
 
 // Error returns the text of Err.
@@ -112,17 +101,8 @@ const Never = -1
 
 // Errors of stores. Test with errors.Is.
 var (
-	// ErrBadID is the error of an id that the store can't hold as it is.
-	ErrBadID = errors.New("celeryresults: bad id")
-
-	// ErrTooLarge is the error of a record that the store can't hold. The Backend cuts
-	// failures and tries once more.
-	ErrTooLarge = errors.New("celeryresults: record too large")
-
-	// ErrNoChord is returned by Claimer.ReadChord.
-	ErrNoChord = errors.New("celeryresults: unknown chord")
-
-	// ErrCursor is returned by Lister.List for a malformed cursor, or one issued for a
-	// different query.
-	ErrCursor = errors.New("celeryresults: bad cursor")
+	ErrBadID    = errors.New("celeryresults: bad id")           // the store can't hold the id as it is
+	ErrTooLarge = errors.New("celeryresults: record too large") // the store can't hold the record; the Backend cuts failures and tries once more
+	ErrNoChord  = errors.New("celeryresults: unknown chord")    // of Claimer.ReadChord
+	ErrCursor   = errors.New("celeryresults: bad cursor")       // of Lister.List: malformed, or issued for a different query
 )

@@ -399,44 +399,27 @@ func (d *decoder) meta(m *celeryresults.TaskMeta, column []byte) {
 	}
 }
 
-// known takes over an entry of meta whose name has a meaning.
+// known takes over an entry of meta whose name has a meaning: fields of the record that have
+// no column, and the whole of texts that their columns could not hold.
 func known(m *celeryresults.TaskMeta, f *serialization.Field) bool {
-	switch f.Name {
-	case "children":
-		m.Children = document.Tuples(f.Value)
-	case "retries":
-		m.Extended, m.Retries = true, document.Number(f.Value)
-	case "queue":
-		m.Extended, m.Queue = true, document.Text(f.Value)
-	case "group_id":
-		m.GroupID = document.Text(f.Value)
-	case "parent_id":
-		m.ParentID = document.Text(f.Value)
-	case "root_id":
-		m.RootID = document.Text(f.Value)
-	case "stamped_headers":
-		m.StampedHeaders = document.Texts(f.Value)
-	default:
-		return knownText(m, f) || ours(m, f)
+	name := f.Name
+	if name == "task_name" { // as the column is called
+		name = "name"
 	}
-	return true
+	at, extended := m.Field(name)
+	if at == nil || inColumns[f.Name] {
+		return ours(m, f)
+	}
+	if name == "retries" || name == "queue" {
+		m.Extended = m.Extended || extended
+	}
+	return document.Set(at, f.Value)
 }
 
-// knownText takes over the whole of a text that its column could not hold.
-func knownText(m *celeryresults.TaskMeta, f *serialization.Field) bool {
-	switch f.Name {
-	case "traceback":
-		m.Traceback = document.Text(f.Value)
-	case "task_name":
-		m.Name = document.Text(f.Value)
-	case "worker":
-		m.Worker = document.Text(f.Value)
-	case "periodic_task_name":
-		m.PeriodicTaskName = document.Text(f.Value)
-	default:
-		return false
-	}
-	return true
+// inColumns are the fields that stand in columns, whatever meta says.
+var inColumns = map[string]bool{
+	"task_id": true, "status": true, "result": true, "date_done": true, "date_created": true, "date_started": true,
+	"meta": true, "name": true, "args": true, "kwargs": true,
 }
 
 func ours(m *celeryresults.TaskMeta, f *serialization.Field) bool {

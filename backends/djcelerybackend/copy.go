@@ -31,7 +31,7 @@ const writers = 16
 // What can't be read or held is counted, and told to failed, which may be nil; progress,
 // which may be nil, too, is called after each batch. Both are called by one goroutine.
 func Copy(ctx context.Context, from, to *celeryresults.Backend, failed func(id string, err error), progress func(CopyReport)) (CopyReport, error) {
-	b, ok := from.Driver().(*DatabaseBackend)
+	b, ok := from.Driver().(*Store)
 	if !ok {
 		return CopyReport{}, fmt.Errorf("djcelerybackend: copy: %s has no such tables: %w", from.Name(), errors.ErrUnsupported)
 	}
@@ -54,7 +54,7 @@ func Copy(ctx context.Context, from, to *celeryresults.Backend, failed func(id s
 }
 
 type copier struct {
-	from   *DatabaseBackend
+	from   *Store
 	to     *celeryresults.Backend
 	failed func(id string, err error)
 	report CopyReport

@@ -37,13 +37,13 @@ const (
 	groupTable = "celery_tasksetmeta"
 )
 
-// DatabaseBackend is the store of a celeryresults.Backend that reads, and stores nothing.
+// Store is the store of a celeryresults.Backend that reads, and stores nothing.
 // New and Open return such a Backend, whose Driver it is. All methods are safe for
 // concurrent use.
 //
 // What django-celery's admin has hidden is not there. Results expire after
 // result_expires, by date_done.
-type DatabaseBackend struct {
+type Store struct {
 	driver.Unlisted
 	celeryresults.Encoding // of values; nothing is stored
 
@@ -51,9 +51,9 @@ type DatabaseBackend struct {
 }
 
 var (
-	_ driver.Store           = (*DatabaseBackend)(nil)
-	_ driver.Lister          = (*DatabaseBackend)(nil)
-	_ celeryresults.Encoding = (*DatabaseBackend)(nil)
+	_ driver.Store           = (*Store)(nil)
+	_ driver.Lister          = (*Store)(nil)
+	_ celeryresults.Encoding = (*Store)(nil)
 )
 
 // Options are what New takes beside the settings. The zero value is fine.
@@ -83,7 +83,7 @@ func newBackend(db *sql.DB, s celeryresults.Settings, o Options, owned bool) (*c
 	if err != nil {
 		return nil, fmt.Errorf("djcelerybackend: new: %w", err)
 	}
-	b := &DatabaseBackend{Encoding: encoding, base: base}
+	b := &Store{Encoding: encoding, base: base}
 	return celeryresults.NewBackend(b, b, s, nil)
 }
 
@@ -112,15 +112,15 @@ func Open(s celeryresults.Settings) (*celeryresults.Backend, error) {
 }
 
 // Traits implements driver.Store.
-func (b *DatabaseBackend) Traits() driver.Traits {
+func (b *Store) Traits() driver.Traits {
 	return driver.Traits{Name: "django-celery", GetMost: sqlstore.Most, KeepsExpired: true, ReadOnly: true}
 }
 
 // Close implements driver.Store. It closes the database that Open opened.
-func (b *DatabaseBackend) Close() error { return b.base.Close() }
+func (b *Store) Close() error { return b.base.Close() }
 
 // Put implements driver.Store. It stores nothing.
-func (b *DatabaseBackend) Put(_ context.Context, writes []*driver.Write) {
+func (b *Store) Put(_ context.Context, writes []*driver.Write) {
 	for _, w := range writes {
 		w.Answer = driver.Answer{Outcome: driver.NotStored, Err: errors.ErrUnsupported}
 	}
@@ -137,7 +137,7 @@ type row struct {
 
 const columns = `id, task_id, status, result, date_done, traceback, meta`
 
-func (b *DatabaseBackend) rows(ctx context.Context, where string, args []any) (rows []*row, err error) {
+func (b *Store) rows(ctx context.Context, where string, args []any) (rows []*row, err error) {
 	q := b.base.Dialect.Rebind(`SELECT ` + columns + ` FROM ` + taskTable + ` WHERE NOT hidden AND ` + where)
 	err = b.base.DB.Rows(ctx, q, args, func(scan func(...any) error) error {
 		r := new(row)
@@ -148,7 +148,7 @@ func (b *DatabaseBackend) rows(ctx context.Context, where string, args []any) (r
 }
 
 // pages yields the rows of a table in the order of their primary keys.
-func pages[R any](ctx context.Context, b *DatabaseBackend, rows func(context.Context, string, []any) ([]R, error), key func(R) int64) iter.Seq2[[]R, error] {
+func pages[R any](ctx context.Context, b *Store, rows func(context.Context, string, []any) ([]R, error), key func(R) int64) iter.Seq2[[]R, error] {
 	return sqlstore.Pages(ctx, b.base, func(last int64) ([]R, error) {
 		return rows(ctx, `id > $1 ORDER BY id LIMIT `+strconv.Itoa(rowsAtATime), []any{last})
 	}, key)
@@ -163,7 +163,7 @@ const rowsAtATime = 500
 
 // Get implements driver.Store (djcelery's TaskManager.get_task and
 // TaskSetManager.restore_taskset).
-func (b *DatabaseBackend) Get(ctx context.Context, kind driver.Kind, records []driver.Record, _ driver.How) error {
+func (b *Store) Get(ctx context.Context, kind driver.Kind, records []driver.Record, _ driver.How) error {
 	w := sqlstore.NewWanted(records, func(string) error { return nil })
 	switch kind {
 	case driver.Task:
@@ -189,14 +189,14 @@ func (b *DatabaseBackend) Get(ctx context.Context, kind driver.Kind, records []d
 }
 
 // found fills in a record that is wanted.
-func (b *DatabaseBackend) found(r *driver.Record, row *row) {
+func (b *Store) found(r *driver.Record, row *row) {
 	if r != nil && b.base.Stands(r, row.status, row.done) {
 		r.Row = row
 	}
 }
 
 // Walk implements driver.Lister, in the order of the primary keys.
-func (b *DatabaseBackend) Walk(ctx context.Context) iter.Seq2[driver.Record, error] {
+func (b *Store) Walk(ctx context.Context) iter.Seq2[driver.Record, error] {
 	return func(yield func(driver.Record, error) bool) {
 		for rows, err := range pages(ctx, b, b.rows, (*row).key) {
 			if err != nil {
@@ -213,10 +213,10 @@ func (b *DatabaseBackend) Walk(ctx context.Context) iter.Seq2[driver.Record, err
 }
 
 // State implements celeryresults.Encoding.
-func (b *DatabaseBackend) State(r *driver.Record) (celeryresults.State, error) { return r.State, nil }
+func (b *Store) State(r *driver.Record) (celeryresults.State, error) { return r.State, nil }
 
 // Decode implements celeryresults.Encoding.
-func (b *DatabaseBackend) Decode(r *driver.Record) (*celeryresults.TaskMeta, error) {
+func (b *Store) Decode(r *driver.Record) (*celeryresults.TaskMeta, error) {
 	return r.Row.(*row).read(), nil
 }
 
@@ -287,7 +287,7 @@ func childrenOf(tree any) []celeryresults.ResultTuple {
 }
 
 // Delete implements driver.Store: it deletes the rows.
-func (b *DatabaseBackend) Delete(ctx context.Context, kind driver.Kind, ids []string) error {
+func (b *Store) Delete(ctx context.Context, kind driver.Kind, ids []string) error {
 	table, key := taskTable, "task_id"
 	switch kind {
 	case driver.Task:
@@ -309,7 +309,7 @@ type groupRow struct {
 	done    time.Time
 }
 
-func (b *DatabaseBackend) groupRows(ctx context.Context, where string, args []any) (rows []*groupRow, err error) {
+func (b *Store) groupRows(ctx context.Context, where string, args []any) (rows []*groupRow, err error) {
 	q := b.base.Dialect.Rebind(`SELECT id, taskset_id, result, date_done FROM ` + groupTable + ` WHERE NOT hidden AND ` + where)
 	err = b.base.DB.Rows(ctx, q, args, func(scan func(...any) error) error {
 		r := new(groupRow)
@@ -320,7 +320,7 @@ func (b *DatabaseBackend) groupRows(ctx context.Context, where string, args []an
 }
 
 // DecodeGroup implements celeryresults.Encoding.
-func (b *DatabaseBackend) DecodeGroup(r *driver.Record) (celeryresults.ResultTuple, error) {
+func (b *Store) DecodeGroup(r *driver.Record) (celeryresults.ResultTuple, error) {
 	return r.Row.(*groupRow).read()
 }
 

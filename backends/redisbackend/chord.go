@@ -32,14 +32,14 @@ const (
 )
 
 // chordKeys returns the keys of a chord and of its index.
-func (b *RedisBackend) chordKeys(chordID string) []string {
+func (b *Store) chordKeys(chordID string) []string {
 	hash := fnv.New32a()
 	_, _ = hash.Write([]byte(chordID))
 	index := b.chordIndex(int(hash.Sum32() % chordTags))
 	return []string{index + "-" + chordID, index}
 }
 
-func (b *RedisBackend) chordIndex(tag int) string {
+func (b *Store) chordIndex(tag int) string {
 	return b.keys.Own(chordPrefix + strconv.Itoa(tag) + "}")
 }
 
@@ -139,13 +139,13 @@ return 1
 `)
 
 // number runs a script that returns a number.
-func (b *RedisBackend) number(ctx context.Context, script *redis.Script, names []string, args ...any) (int64, error) {
+func (b *Store) number(ctx context.Context, script *redis.Script, names []string, args ...any) (int64, error) {
 	return run(ctx, b, func(c redis.UniversalClient) (int64, error) { return script.Run(ctx, c, names, args...).Int64() })
 }
 
 // StartChord implements driver.Claimer. The chord expires as results do, after the last
 // member that reported.
-func (b *RedisBackend) StartChord(ctx context.Context, c driver.ChordRecord) error {
+func (b *Store) StartChord(ctx context.Context, c driver.ChordRecord) error {
 	args := append(make([]any, 0, 3+len(c.Members)), wholeSeconds(c.TTL), c.Body, c.ContentType)
 	for _, member := range c.Members {
 		args = append(args, member)
@@ -155,7 +155,7 @@ func (b *RedisBackend) StartChord(ctx context.Context, c driver.ChordRecord) err
 }
 
 // ReadChord implements driver.Claimer.
-func (b *RedisBackend) ReadChord(ctx context.Context, id string) (driver.ChordRecord, error) {
+func (b *Store) ReadChord(ctx context.Context, id string) (driver.ChordRecord, error) {
 	fields, err := run(ctx, b, func(c redis.UniversalClient) (map[string]string, error) {
 		return c.HGetAll(ctx, b.chordKeys(id)[0]).Result()
 	})
@@ -178,13 +178,13 @@ func (b *RedisBackend) ReadChord(ctx context.Context, id string) (driver.ChordRe
 }
 
 // Claim implements driver.Claimer.
-func (b *RedisBackend) Claim(ctx context.Context, id, member, token string, lease time.Duration) (bool, error) {
+func (b *Store) Claim(ctx context.Context, id, member, token string, lease time.Duration) (bool, error) {
 	n, err := b.number(ctx, claimScript, b.chordKeys(id), id, member, token, lease.Milliseconds(), b.seconds)
 	return n == 1, err
 }
 
 // Release implements driver.Claimer.
-func (b *RedisBackend) Release(ctx context.Context, id, token string, done bool) error {
+func (b *Store) Release(ctx context.Context, id, token string, done bool) error {
 	how := "free"
 	if done {
 		how = "done"
@@ -194,7 +194,7 @@ func (b *RedisBackend) Release(ctx context.Context, id, token string, done bool)
 }
 
 // DueChords implements driver.Claimer, in two round trips.
-func (b *RedisBackend) DueChords(ctx context.Context, most int) ([]string, error) {
+func (b *Store) DueChords(ctx context.Context, most int) ([]string, error) {
 	return run(ctx, b, func(c redis.UniversalClient) (ids []string, err error) {
 		now, err := c.Time(ctx).Result()
 		if err != nil {
@@ -216,7 +216,7 @@ func (b *RedisBackend) DueChords(ctx context.Context, most int) ([]string, error
 }
 
 // deleteChords deletes chords and their places in the index.
-func (b *RedisBackend) deleteChords(ctx context.Context, p redis.Pipeliner, ids []string) {
+func (b *Store) deleteChords(ctx context.Context, p redis.Pipeliner, ids []string) {
 	for _, id := range ids {
 		names := b.chordKeys(id)
 		p.Del(ctx, names[0])

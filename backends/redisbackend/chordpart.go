@@ -23,7 +23,7 @@ const (
 
 // repeat runs a step again while that helps. Only the steps of Celery's chords are
 // repeated here: a part must be counted once, and not be lost behind that.
-func (b *RedisBackend) repeat(ctx context.Context, step func() error) error {
+func (b *Store) repeat(ctx context.Context, step func() error) error {
 	helps := func(err error) bool {
 		_, again := errors.AsType[*driver.Again](err)
 		return again
@@ -32,7 +32,7 @@ func (b *RedisBackend) repeat(ctx context.Context, step func() error) error {
 }
 
 // again runs a command that may run twice.
-func again[T any](ctx context.Context, b *RedisBackend, command func(redis.UniversalClient) (T, error)) (value T, err error) {
+func again[T any](ctx context.Context, b *Store, command func(redis.UniversalClient) (T, error)) (value T, err error) {
 	err = b.repeat(ctx, func() (err error) {
 		value, err = run(ctx, b, command)
 		return err
@@ -41,7 +41,7 @@ func again[T any](ctx context.Context, b *RedisBackend, command func(redis.Unive
 }
 
 // partKeys are the keys of the parts, the total and the size.
-func (b *RedisBackend) partKeys(groupID string) [3]string {
+func (b *Store) partKeys(groupID string) [3]string {
 	key, _ := b.keys.Group(groupID)
 	return [3]string{key + partsSuffix, key + totalSuffix, key + sizeSuffix}
 }
@@ -49,7 +49,7 @@ func (b *RedisBackend) partKeys(groupID string) [3]string {
 // StartCount saves a group that has groups in it, and says how many members its chord has
 // (RedisBackend.apply_chord and set_chord_size). (*celeryresults.CeleryChord).Start calls
 // it, as its other methods call the ones below.
-func (b *RedisBackend) StartCount(ctx context.Context, group celeryresults.ResultTuple, size int) error {
+func (b *Store) StartCount(ctx context.Context, group celeryresults.ResultTuple, size int) error {
 	if slices.ContainsFunc(group.Children, func(t celeryresults.ResultTuple) bool { return t.Children != nil }) {
 		document, err := b.encoding.AppendGroup(nil, group)
 		if err != nil {
@@ -64,7 +64,7 @@ func (b *RedisBackend) StartCount(ctx context.Context, group celeryresults.Resul
 }
 
 // setAndPublish is RedisBackend.set of Celery.
-func (b *RedisBackend) setAndPublish(ctx context.Context, key string, value []byte) error {
+func (b *Store) setAndPublish(ctx context.Context, key string, value []byte) error {
 	_, err := again(ctx, b, func(c redis.UniversalClient) (struct{}, error) {
 		return struct{}{}, b.multi(ctx, c, func(p redis.Pipeliner) error {
 			if b.seconds == 0 {
@@ -80,7 +80,7 @@ func (b *RedisBackend) setAndPublish(ctx context.Context, key string, value []by
 }
 
 // AddToCount lets a chord wait for one more member (RedisBackend.add_to_chord).
-func (b *RedisBackend) AddToCount(ctx context.Context, groupID string) error {
+func (b *Store) AddToCount(ctx context.Context, groupID string) error {
 	_, err := inflight.Run(ctx, b.server.pool, func(c redis.UniversalClient) (int64, error) {
 		return c.Incr(ctx, b.partKeys(groupID)[1]).Result()
 	})
@@ -92,7 +92,7 @@ func (b *RedisBackend) AddToCount(ctx context.Context, groupID string) error {
 // counted once as long as parts are kept in order (result_chord_ordered, which is the
 // default); without that it is sent once, and after an error it is not known whether it
 // counted.
-func (b *RedisBackend) CountPart(ctx context.Context, groupID string, part celeryresults.ChordPart) (*celeryresults.ChordParts, error) {
+func (b *Store) CountPart(ctx context.Context, groupID string, part celeryresults.ChordPart) (*celeryresults.ChordParts, error) {
 	encoded, err := b.encoding.AppendPart(nil, &celeryresults.TaskMeta{TaskID: part.TaskID, State: part.State, Result: part.Result})
 	if err != nil {
 		return nil, err
@@ -112,7 +112,7 @@ func (b *RedisBackend) CountPart(ctx context.Context, groupID string, part celer
 }
 
 // sendPart is the MULTI of on_chord_part_return. It reports whether the part was the last.
-func (b *RedisBackend) sendPart(ctx context.Context, c redis.UniversalClient, names [3]string, index *int, encoded []byte) (bool, error) {
+func (b *Store) sendPart(ctx context.Context, c redis.UniversalClient, names [3]string, index *int, encoded []byte) (bool, error) {
 	var count *redis.IntCmd
 	var total, size *redis.StringCmd
 	err := b.multi(ctx, c, func(p redis.Pipeliner) error {
@@ -158,7 +158,7 @@ func score(index *int) string {
 
 // takeParts reads the parts and removes them. Of several who find the chord
 // complete one gets them.
-func (b *RedisBackend) takeParts(ctx context.Context, groupID string, names [3]string) (*celeryresults.ChordParts, error) {
+func (b *Store) takeParts(ctx context.Context, groupID string, names [3]string) (*celeryresults.ChordParts, error) {
 	encoded, err := again(ctx, b, func(c redis.UniversalClient) ([]string, error) {
 		if b.ordered {
 			return c.ZRange(ctx, names[0], 0, -1).Result()
@@ -186,7 +186,7 @@ func (b *RedisBackend) takeParts(ctx context.Context, groupID string, names [3]s
 }
 
 // header returns the group of a chord, nil if it was not saved.
-func (b *RedisBackend) header(ctx context.Context, groupID string) (*celeryresults.ResultTuple, error) {
+func (b *Store) header(ctx context.Context, groupID string) (*celeryresults.ResultTuple, error) {
 	key, _ := b.keys.Group(groupID)
 	document, err := again(ctx, b, func(c redis.UniversalClient) (string, error) { return c.Get(ctx, key).Result() })
 	switch {
@@ -202,7 +202,7 @@ func (b *RedisBackend) header(ctx context.Context, groupID string) (*celeryresul
 // removeParts removes a chord's keys, and reports whether nobody else had: parts that
 // come late make no size again. When an answer was lost it may have been this call:
 // better twice than never.
-func (b *RedisBackend) removeParts(ctx context.Context, names [3]string) (mine bool, err error) {
+func (b *Store) removeParts(ctx context.Context, names [3]string) (mine bool, err error) {
 	err = b.repeat(ctx, func() error {
 		deleted, err := run(ctx, b, func(c redis.UniversalClient) (int64, error) {
 			var size *redis.IntCmd

@@ -26,7 +26,7 @@ const (
 
 // Get implements driver.Store, in one round trip. In one call for several records of one
 // server, those of other types than a string are not there.
-func (b *RedisBackend) Get(ctx context.Context, kind driver.Kind, records []driver.Record, _ driver.How) error {
+func (b *Store) Get(ctx context.Context, kind driver.Kind, records []driver.Record, _ driver.How) error {
 	if len(records) == 1 {
 		return b.getOne(ctx, kind, &records[0])
 	}
@@ -49,7 +49,7 @@ func (b *RedisBackend) Get(ctx context.Context, kind driver.Kind, records []driv
 	return nil
 }
 
-func (b *RedisBackend) getOne(ctx context.Context, kind driver.Kind, r *driver.Record) error {
+func (b *Store) getOne(ctx context.Context, kind driver.Kind, r *driver.Record) error {
 	key, _ := b.keys.Key(kind, r.ID)
 	text, err := run(ctx, b, func(c redis.UniversalClient) (string, error) { return c.Get(ctx, key).Result() })
 	return take(r, text, err)
@@ -89,7 +89,7 @@ func mget(ctx context.Context, c redis.UniversalClient, names []string) ([]any, 
 }
 
 // getEach reads keys of a cluster, those of one node in one round trip.
-func (b *RedisBackend) getEach(ctx context.Context, names []string, records []driver.Record) error {
+func (b *Store) getEach(ctx context.Context, names []string, records []driver.Record) error {
 	cmds, err := run(ctx, b, func(c redis.UniversalClient) ([]*redis.StringCmd, error) {
 		cmds := make([]*redis.StringCmd, len(names))
 		_, _ = c.Pipelined(ctx, func(p redis.Pipeliner) error { // each command has its error
@@ -109,7 +109,7 @@ func (b *RedisBackend) getEach(ctx context.Context, names []string, records []dr
 }
 
 // Delete implements driver.Store, in one round trip.
-func (b *RedisBackend) Delete(ctx context.Context, kind driver.Kind, ids []string) error {
+func (b *Store) Delete(ctx context.Context, kind driver.Kind, ids []string) error {
 	names := make([]string, len(ids))
 	for i, id := range ids {
 		names[i], _ = b.keys.Key(kind, id)
@@ -141,7 +141,7 @@ func (b *RedisBackend) Delete(ctx context.Context, kind driver.Kind, ids []strin
 var errNoTally = fmt.Errorf("CELERY_RESULT_TALLY is not set: %w", errors.ErrUnsupported)
 
 // Count implements driver.Lister for groups, from what Settings.ResultTally keeps.
-func (b *RedisBackend) Count(ctx context.Context, of driver.Members) (map[driver.State]int, error) {
+func (b *Store) Count(ctx context.Context, of driver.Members) (map[driver.State]int, error) {
 	if of.Group == "" {
 		return nil, errors.ErrUnsupported
 	}
@@ -162,7 +162,7 @@ const keysPerStep = 100
 
 // Walk implements driver.Lister, with SCAN: the server is not held up, but looks at all
 // of its keys. It returns errors.ErrUnsupported for a cluster.
-func (b *RedisBackend) Walk(ctx context.Context) iter.Seq2[driver.Record, error] {
+func (b *Store) Walk(ctx context.Context) iter.Seq2[driver.Record, error] {
 	return func(yield func(driver.Record, error) bool) {
 		if b.server.sharded {
 			yield(driver.Record{}, fmt.Errorf("of a cluster: %w", errors.ErrUnsupported))
@@ -191,7 +191,7 @@ func (b *RedisBackend) Walk(ctx context.Context) iter.Seq2[driver.Record, error]
 }
 
 // yield yields the results under keys, and reports whether more are wanted.
-func (b *RedisBackend) yield(ctx context.Context, names []string, yield func(driver.Record, error) bool) bool {
+func (b *Store) yield(ctx context.Context, names []string, yield func(driver.Record, error) bool) bool {
 	values, err := run(ctx, b, func(c redis.UniversalClient) ([]any, error) { return mget(ctx, c, names) })
 	if err != nil {
 		return yield(driver.Record{}, err) && false
@@ -210,6 +210,6 @@ func (b *RedisBackend) yield(ctx context.Context, names []string, yield func(dri
 }
 
 // Sample implements cache.Sampler.
-func (b *RedisBackend) Sample(ctx context.Context, text string, n int) ([]cache.Sample, error) {
+func (b *Store) Sample(ctx context.Context, text string, n int) ([]cache.Sample, error) {
 	return run(ctx, b, func(c redis.UniversalClient) ([]cache.Sample, error) { return redisclient.Sample(ctx, c, text, n) })
 }

@@ -34,10 +34,10 @@ import (
 	"github.com/celeryresults/celeryresults/internal/retry"
 )
 
-// RedisBackend is a driver.Store in Redis, which pushes results to those who wait,
+// Store is a driver.Store in Redis, which pushes results to those who wait,
 // walks, tallies and keeps chords. New and Open return the Backend over one. All
 // methods are safe for concurrent use.
-type RedisBackend struct {
+type Store struct {
 	driver.Unlisted
 	*subscriber
 
@@ -52,10 +52,10 @@ type RedisBackend struct {
 }
 
 var (
-	_ driver.Store   = (*RedisBackend)(nil)
-	_ driver.Pusher  = (*RedisBackend)(nil)
-	_ driver.Lister  = (*RedisBackend)(nil)
-	_ driver.Claimer = (*RedisBackend)(nil)
+	_ driver.Store   = (*Store)(nil)
+	_ driver.Pusher  = (*Store)(nil)
+	_ driver.Lister  = (*Store)(nil)
+	_ driver.Claimer = (*Store)(nil)
 )
 
 // Options are what New takes beside the settings. The zero value is fine.
@@ -123,7 +123,7 @@ func open(on server, s celeryresults.Settings, o Options) (*celeryresults.Backen
 		return nil, err
 	}
 	ordered := s.ResultBackendTransportOptions.ResultChordOrdered
-	b := &RedisBackend{
+	b := &Store{
 		server: on, keys: keys.New(s.ResultBackendTransportOptions), encoding: encoding, script: storeScriptOf(s.Serializer()),
 		seconds: wholeSeconds(s.Expires()), ordered: ordered == nil || *ordered, tallies: s.ResultTally,
 		retries: retry.New(s.ResultBackendBaseSleepBetweenRetry, s.ResultBackendMaxSleepBetweenRetry, s.ResultBackendMaxRetries),
@@ -136,7 +136,7 @@ func open(on server, s celeryresults.Settings, o Options) (*celeryresults.Backen
 var traits = driver.Traits{Name: "redis", MaxDocument: 512 << 20, PutMost: 256, GetMost: keysPerCommand * commandsPerTrip, Exact: true}
 
 // Traits implements driver.Store.
-func (b *RedisBackend) Traits() driver.Traits { return traits }
+func (b *Store) Traits() driver.Traits { return traits }
 
 // wholeSeconds rounds a lifetime up to what Celery's SETEX takes, and 0 for Never.
 func wholeSeconds(d time.Duration) int64 {
@@ -147,18 +147,18 @@ func wholeSeconds(d time.Duration) int64 {
 }
 
 // expiry is how long groups and chords stay, as go-redis takes it.
-func (b *RedisBackend) expiry() time.Duration { return time.Duration(b.seconds) * time.Second }
+func (b *Store) expiry() time.Duration { return time.Duration(b.seconds) * time.Second }
 
 // Close implements driver.Store. It closes the connections that Open opened, and waits
 // for operations on the caller's client.
-func (b *RedisBackend) Close() error {
+func (b *Store) Close() error {
 	b.subscriber.close()
 	return b.server.close()
 }
 
 // run runs a command once. An error after which the same one may work is a
 // *driver.Again.
-func run[T any](ctx context.Context, b *RedisBackend, command func(redis.UniversalClient) (T, error)) (T, error) {
+func run[T any](ctx context.Context, b *Store, command func(redis.UniversalClient) (T, error)) (T, error) {
 	value, err := inflight.Run(ctx, b.server.pool, command)
 	if err != nil {
 		err = b.failed(err)
@@ -168,7 +168,7 @@ func run[T any](ctx context.Context, b *RedisBackend, command func(redis.Univers
 
 // failed says of an error whether the same command may work again, and sees to it that
 // it can.
-func (b *RedisBackend) failed(err error) error {
+func (b *Store) failed(err error) error {
 	if !redisclient.Transient(err) {
 		return err
 	}
@@ -186,7 +186,7 @@ func lost(err error) bool {
 
 // multi is how several commands are sent: as one transaction, except in a cluster,
 // whose slots it would cross, as Celery's keys have no tag.
-func (b *RedisBackend) multi(ctx context.Context, c redis.UniversalClient, f func(redis.Pipeliner) error) error {
+func (b *Store) multi(ctx context.Context, c redis.UniversalClient, f func(redis.Pipeliner) error) error {
 	if b.server.sharded {
 		_, err := c.Pipelined(ctx, f)
 		return err

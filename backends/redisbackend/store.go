@@ -14,7 +14,7 @@ import (
 
 // Put implements driver.Store, in one round trip. What the script can't decide takes one
 // more, and so do tallies in a cluster.
-func (b *RedisBackend) Put(ctx context.Context, writes []*driver.Write) {
+func (b *Store) Put(ctx context.Context, writes []*driver.Write) {
 	names, args := make([]string, len(writes)), make([]any, 0, 3*len(writes))
 	var ttl time.Duration
 	var seconds any // of ttl, made once for most batches
@@ -34,7 +34,7 @@ func (b *RedisBackend) Put(ctx context.Context, writes []*driver.Write) {
 }
 
 // appendArgs appends what storeScript takes of a write.
-func (b *RedisBackend) appendArgs(args []any, rule, seconds any, w *driver.Write) []any {
+func (b *Store) appendArgs(args []any, rule, seconds any, w *driver.Write) []any {
 	args = append(args, rule, seconds, w.Document)
 	if b.tallies && !b.server.sharded {
 		args = append(args, b.tallyKey(w.Group), w.ID, string(w.State))
@@ -43,7 +43,7 @@ func (b *RedisBackend) appendArgs(args []any, rule, seconds any, w *driver.Write
 }
 
 // tallyKey returns the key of a group's tally, empty without a group.
-func (b *RedisBackend) tallyKey(groupID string) string {
+func (b *Store) tallyKey(groupID string) string {
 	if groupID == "" {
 		return ""
 	}
@@ -59,7 +59,7 @@ var (
 )
 
 // rule is what a write may replace, as storeScript takes it.
-func (b *RedisBackend) rule(w *driver.Write) any {
+func (b *Store) rule(w *driver.Write) any {
 	power := w.Power
 	switch {
 	case power == driver.Exact && w.Old != nil:
@@ -79,7 +79,7 @@ func (b *RedisBackend) rule(w *driver.Write) any {
 func exactly(document []byte) any { return "4" + string(document) }
 
 // repeated reports whether a write may have been sent before.
-func (b *RedisBackend) repeated(w *driver.Write) bool {
+func (b *Store) repeated(w *driver.Write) bool {
 	return w.Repeated || b.server.repeats && w.State.Ready()
 }
 
@@ -90,7 +90,7 @@ type answer struct {
 }
 
 // conclude returns what became of a write.
-func (b *RedisBackend) conclude(ctx context.Context, w *driver.Write, key string, a answer) driver.Answer {
+func (b *Store) conclude(ctx context.Context, w *driver.Write, key string, a answer) driver.Answer {
 	switch {
 	case a.err != nil:
 		return notStored(a.err)
@@ -121,7 +121,7 @@ var errChanged = &driver.Again{Err: errors.New("another writer was quicker"), Co
 
 // swap decides in Go about a record that the script could not decide about, and stores the
 // document where that record still stands.
-func (b *RedisBackend) swap(ctx context.Context, w *driver.Write, key string, stands []byte) driver.Answer {
+func (b *Store) swap(ctx context.Context, w *driver.Write, key string, stands []byte) driver.Answer {
 	switch {
 	case b.repeated(w) && bytes.Equal(stands, w.Document):
 		return driver.Answer{Outcome: driver.Stored}
@@ -139,7 +139,7 @@ func (b *RedisBackend) swap(ctx context.Context, w *driver.Write, key string, st
 
 // tally notes which members of groups were stored. A write is repeated whose note may
 // come through then: it finds its own record.
-func (b *RedisBackend) tally(ctx context.Context, writes []*driver.Write) {
+func (b *Store) tally(ctx context.Context, writes []*driver.Write) {
 	var noted []*driver.Write
 	var names []string
 	var args []any
@@ -168,7 +168,7 @@ func untallied(w *driver.Write, err error) error {
 }
 
 // eval runs a script with its share of the arguments for each key.
-func (b *RedisBackend) eval(ctx context.Context, script *redis.Script, names []string, args []any) []answer {
+func (b *Store) eval(ctx context.Context, script *redis.Script, names []string, args []any) []answer {
 	if b.server.sharded {
 		return b.evalApart(ctx, script, names, args)
 	}
@@ -180,7 +180,7 @@ func (b *RedisBackend) eval(ctx context.Context, script *redis.Script, names []s
 
 // evalApart runs a script in a cluster: a call for each key, those to one node together,
 // and sends its text to the nodes that do not have it.
-func (b *RedisBackend) evalApart(ctx context.Context, script *redis.Script, names []string, args []any) []answer {
+func (b *Store) evalApart(ctx context.Context, script *redis.Script, names []string, args []any) []answer {
 	each := len(args) / len(names)
 	cmds, err := run(ctx, b, func(c redis.UniversalClient) ([]*redis.Cmd, error) {
 		cmds := make([]*redis.Cmd, len(names))

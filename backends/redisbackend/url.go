@@ -43,7 +43,7 @@ const (
 // forever stands for no limit where go-redis has none for that.
 const forever = 24 * time.Hour
 
-// parse reads Settings.ResultBackend as RedisBackend and SentinelBackend do, with
+// parse reads Settings.ResultBackend as Store and SentinelBackend do, with
 // Settings.Redis for what it leaves out. Its errors never quote a user, a password,
 // or a piece of either.
 func parse(s celeryresults.Settings) (target, error) {

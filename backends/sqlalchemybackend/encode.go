@@ -30,7 +30,7 @@ type entry struct {
 }
 
 // Encode implements celeryresults.Encoding (DatabaseBackend._store_result).
-func (b *DatabaseBackend) Encode(ctx context.Context, meta *celeryresults.TaskMeta, w *driver.Write) error {
+func (b *Store) Encode(ctx context.Context, meta *celeryresults.TaskMeta, w *driver.Write) error {
 	l, err := b.tables(ctx)
 	if err != nil {
 		return err
@@ -70,7 +70,7 @@ func (b *DatabaseBackend) Encode(ctx context.Context, meta *celeryresults.TaskMe
 
 // columnsOf returns what goes into all the columns that the task table may have, in the
 // order of taskColumns.
-func (b *DatabaseBackend) columnsOf(l *layout, meta *celeryresults.TaskMeta) (values [columnCount]any, err error) {
+func (b *Store) columnsOf(l *layout, meta *celeryresults.TaskMeta) (values [columnCount]any, err error) {
 	done := meta.DateDone
 	if done.IsZero() || !meta.State.Ready() {
 		done = b.base.Now()
@@ -100,7 +100,7 @@ func (b *DatabaseBackend) columnsOf(l *layout, meta *celeryresults.TaskMeta) (va
 }
 
 // resultColumn returns the result as its column holds it.
-func (b *DatabaseBackend) resultColumn(l *layout, meta *celeryresults.TaskMeta) (any, error) {
+func (b *Store) resultColumn(l *layout, meta *celeryresults.TaskMeta) (any, error) {
 	d := document.Documents{Codec: b.codec}
 	switch {
 	case l.modern || b.codec == pickle.Codec && meta.State.Exception():
@@ -122,7 +122,7 @@ func (b *DatabaseBackend) resultColumn(l *layout, meta *celeryresults.TaskMeta) 
 var none, _ = pickle.Codec.Append(nil, nil)
 
 // time is a time as the column date_done holds it: naive, in UTC.
-func (b *DatabaseBackend) time(t time.Time) any {
+func (b *Store) time(t time.Time) any {
 	if b.base.Dialect == sqldialect.SQLite { // where texts are compared, and SQLAlchemy writes all digits
 		return t.UTC().Format("2006-01-02 15:04:05.000000")
 	}
@@ -165,7 +165,7 @@ func checkID(of, id string, width int) error {
 
 // extras collects what has no column, or not enough of one.
 type extras struct {
-	b      *DatabaseBackend
+	b      *Store
 	layout *layout
 	doc    python.Dict
 	err    error
@@ -263,7 +263,7 @@ func (x *extras) stamps(meta *celeryresults.TaskMeta) any {
 // EncodeGroup implements celeryresults.Encoding (DatabaseBackend._save_group): as a tuple
 // in the serializer since Celery 5.7, unless that is pickle, and before as a pickled
 // GroupResult.
-func (b *DatabaseBackend) EncodeGroup(ctx context.Context, group celeryresults.ResultTuple, w *driver.Write) error {
+func (b *Store) EncodeGroup(ctx context.Context, group celeryresults.ResultTuple, w *driver.Write) error {
 	l, err := b.tables(ctx)
 	if err != nil {
 		return err

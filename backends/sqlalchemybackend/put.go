@@ -59,7 +59,7 @@ type statements struct {
 
 // newStatements returns the statements of a table whose rows get their primary keys from
 // an expression, or by themselves where that is empty.
-func (b *DatabaseBackend) newStatements(table, id string, columns []column, guarded bool) statements {
+func (b *Store) newStatements(table, id string, columns []column, guarded bool) statements {
 	var names, parameters, sets []string
 	if id != "" {
 		names, parameters = append(names, "id"), append(parameters, id)
@@ -97,7 +97,7 @@ func (b *DatabaseBackend) newStatements(table, id string, columns []column, guar
 	return s
 }
 
-func (b *DatabaseBackend) parameter(n int, cast string) string {
+func (b *Store) parameter(n int, cast string) string {
 	if b.base.Dialect == sqldialect.PostgreSQL {
 		return fmt.Sprintf("$%d::%s", n, cast)
 	}
@@ -106,7 +106,7 @@ func (b *DatabaseBackend) parameter(n int, cast string) string {
 
 // allowed is the condition that a row may be replaced: its state gives way to the power in
 // the parameter of a number, or it was written before the moment in the next one.
-func (b *DatabaseBackend) allowed(power int) string {
+func (b *Store) allowed(power int) string {
 	may := rank.SQL("COALESCE(status, '')", b.parameter(power, "integer"))
 	if b.base.Expires != celeryresults.Never {
 		may += fmt.Sprintf(` OR date_done < $%d`, power+1)
@@ -115,14 +115,14 @@ func (b *DatabaseBackend) allowed(power int) string {
 }
 
 // Put implements driver.Store.
-func (b *DatabaseBackend) Put(ctx context.Context, writes []*driver.Write) {
+func (b *Store) Put(ctx context.Context, writes []*driver.Write) {
 	if err := b.onConnection(ctx, writes); err != nil { // nothing was sent
 		b.fail(ctx, writes, err)
 	}
 }
 
 // fail answers writes that were sent in vain, or not at all.
-func (b *DatabaseBackend) fail(ctx context.Context, writes []*driver.Write, err error) {
+func (b *Store) fail(ctx context.Context, writes []*driver.Write, err error) {
 	answer := driver.Answer{Outcome: driver.NotStored, Err: b.explain(ctx, err)}
 	if b.base.Unsure(ctx, err) {
 		answer.Outcome = driver.Unknown
@@ -136,7 +136,7 @@ func (b *DatabaseBackend) fail(ctx context.Context, writes []*driver.Write, err 
 // of one, is known to have changed nothing. A statement that hangs ends some time. SQLite's
 // driver does not tell what became of a statement that its context ended: there they are
 // short, and not ended.
-func (b *DatabaseBackend) onConnection(ctx context.Context, writes []*driver.Write) error {
+func (b *Store) onConnection(ctx context.Context, writes []*driver.Write) error {
 	timed := ctx
 	if _, ends := ctx.Deadline(); !ends {
 		var cancel context.CancelFunc
@@ -160,7 +160,7 @@ func (b *DatabaseBackend) onConnection(ctx context.Context, writes []*driver.Wri
 }
 
 // putTogether answers the writes in one transaction, which fails as a whole.
-func (b *DatabaseBackend) putTogether(ctx, timed context.Context, writes []*driver.Write) error {
+func (b *Store) putTogether(ctx, timed context.Context, writes []*driver.Write) error {
 	s := writes[0].Row.(*entry).statements
 	if err := b.base.DB.Prepare(timed, s.update, s.insert); err != nil { // there may be but one connection
 		return err
@@ -189,7 +189,7 @@ type session interface {
 }
 
 // put stores a record if it may be stored, and answers the write.
-func (b *DatabaseBackend) put(ctx context.Context, s session, w *driver.Write) error {
+func (b *Store) put(ctx context.Context, s session, w *driver.Write) error {
 	e := w.Row.(*entry)
 	stored, err := b.send(ctx, s, e, w.Power)
 	if err != nil {
@@ -202,7 +202,7 @@ func (b *DatabaseBackend) put(ctx context.Context, s session, w *driver.Write) e
 	return b.refuse(ctx, s, e, w)
 }
 
-func (b *DatabaseBackend) send(ctx context.Context, s session, e *entry, power driver.Power) (stored bool, err error) {
+func (b *Store) send(ctx context.Context, s session, e *entry, power driver.Power) (stored bool, err error) {
 	guarded := e.args
 	if e.statements.guarded {
 		guarded = append(guarded, int(power))
@@ -230,7 +230,7 @@ var errChanged = errors.New("sqlalchemybackend: the record changed")
 
 // refuse finds out why a record was not stored. A write that is repeated finds itself in
 // the table if it had happened.
-func (b *DatabaseBackend) refuse(ctx context.Context, s session, e *entry, w *driver.Write) error {
+func (b *Store) refuse(ctx context.Context, s session, e *entry, w *driver.Write) error {
 	var id string
 	var status sql.NullString
 	var result []byte

@@ -32,7 +32,7 @@ type row struct {
 }
 
 // Get implements driver.Store (DatabaseBackend._get_task_meta_for and _restore_group).
-func (b *DatabaseBackend) Get(ctx context.Context, kind driver.Kind, records []driver.Record, how driver.How) error {
+func (b *Store) Get(ctx context.Context, kind driver.Kind, records []driver.Record, how driver.How) error {
 	l, err := b.tables(ctx)
 	if err != nil {
 		return err
@@ -62,7 +62,7 @@ func (b *DatabaseBackend) Get(ctx context.Context, kind driver.Kind, records []d
 }
 
 // states reads only what counts of tasks.
-func (b *DatabaseBackend) states(ctx context.Context, w sqlstore.Wanted) error {
+func (b *Store) states(ctx context.Context, w sqlstore.Wanted) error {
 	in, args := b.base.Dialect.In("task_id", 1, w.IDs)
 	var id string
 	var status sql.NullString
@@ -78,13 +78,13 @@ func (b *DatabaseBackend) states(ctx context.Context, w sqlstore.Wanted) error {
 }
 
 // selects returns the statement that reads columns of the rows of a condition.
-func (b *DatabaseBackend) selects(columns, where string) sqldialect.Query {
+func (b *Store) selects(columns, where string) sqldialect.Query {
 	return b.base.Dialect.Rebind(`SELECT ` + columns + ` FROM ` + b.task.Quoted + ` WHERE ` + where)
 }
 
 // rows calls each for the rows of a statement, which reads the columns of a layout, with id
 // as the last one.
-func (b *DatabaseBackend) rows(ctx context.Context, q sqldialect.Query, args []any, id bool, each func(*row)) error {
+func (b *Store) rows(ctx context.Context, q sqldialect.Query, args []any, id bool, each func(*row)) error {
 	var r row
 	dst := []any{
 		&r.taskID, &r.status, &r.result, b.base.ScanTime(&r.done), &r.traceback, &r.children, &r.stamps,
@@ -104,13 +104,13 @@ func (b *DatabaseBackend) rows(ctx context.Context, q sqldialect.Query, args []a
 }
 
 // found fills in a record that is wanted.
-func (b *DatabaseBackend) found(r *driver.Record, row *row) {
+func (b *Store) found(r *driver.Record, row *row) {
 	if r != nil && b.base.Stands(r, row.status.String, row.done) {
 		r.Row = row
 	}
 }
 
-func (b *DatabaseBackend) groups(ctx context.Context, w sqlstore.Wanted) error {
+func (b *Store) groups(ctx context.Context, w sqlstore.Wanted) error {
 	in, args := b.base.Dialect.In("taskset_id", 1, w.IDs)
 	q := b.base.Dialect.Rebind(`SELECT taskset_id, result, date_done FROM ` + b.group.Quoted + ` WHERE ` + in)
 	return b.base.DB.Rows(ctx, q, args, func(scan func(...any) error) error {
@@ -131,10 +131,10 @@ func (b *DatabaseBackend) groups(ctx context.Context, w sqlstore.Wanted) error {
 }
 
 // State implements celeryresults.Encoding.
-func (b *DatabaseBackend) State(r *driver.Record) (celeryresults.State, error) { return r.State, nil }
+func (b *Store) State(r *driver.Record) (celeryresults.State, error) { return r.State, nil }
 
 // Decode implements celeryresults.Encoding.
-func (b *DatabaseBackend) Decode(record *driver.Record) (*celeryresults.TaskMeta, error) {
+func (b *Store) Decode(record *driver.Record) (*celeryresults.TaskMeta, error) {
 	r := record.Row.(*row)
 	var both struct {
 		celeryresults.TaskMeta
@@ -160,7 +160,7 @@ func (b *DatabaseBackend) Decode(record *driver.Record) (*celeryresults.TaskMeta
 }
 
 // value returns a column's value; None for NULL.
-func (b *DatabaseBackend) value(data []byte) celeryresults.Value {
+func (b *Store) value(data []byte) celeryresults.Value {
 	if data == nil {
 		return celeryresults.Value{}
 	}
@@ -168,7 +168,7 @@ func (b *DatabaseBackend) value(data []byte) celeryresults.Value {
 }
 
 // readStamps reads the column stamps. What can't be read there hides nothing else.
-func (b *DatabaseBackend) readStamps(m *celeryresults.TaskMeta, data []byte) {
+func (b *Store) readStamps(m *celeryresults.TaskMeta, data []byte) {
 	if data == nil {
 		return
 	}
@@ -227,7 +227,7 @@ func (list entries) get(name string) any {
 }
 
 // DecodeGroup implements celeryresults.Encoding.
-func (b *DatabaseBackend) DecodeGroup(r *driver.Record) (celeryresults.ResultTuple, error) {
+func (b *Store) DecodeGroup(r *driver.Record) (celeryresults.ResultTuple, error) {
 	codec := b.codecOf(r.Document)
 	if codec == pickle.Codec {
 		tree, err := codec.Decode(r.Document)
@@ -242,7 +242,7 @@ func (b *DatabaseBackend) DecodeGroup(r *driver.Record) (celeryresults.ResultTup
 }
 
 // Walk implements driver.Lister, in the order of the primary keys.
-func (b *DatabaseBackend) Walk(ctx context.Context) iter.Seq2[driver.Record, error] {
+func (b *Store) Walk(ctx context.Context) iter.Seq2[driver.Record, error] {
 	read := func(last int64) (rows []*row, err error) {
 		l, err := b.tables(ctx)
 		if err == nil {
@@ -269,7 +269,7 @@ func (b *DatabaseBackend) Walk(ctx context.Context) iter.Seq2[driver.Record, err
 // Delete implements driver.Store. With Settings.ResultTombstones rows of tasks stay without
 // what was in them, as rows of PENDING that have expired; where results never expire, they
 // are deleted.
-func (b *DatabaseBackend) Delete(ctx context.Context, kind driver.Kind, ids []string) error {
+func (b *Store) Delete(ctx context.Context, kind driver.Kind, ids []string) error {
 	l, err := b.tables(ctx)
 	if err != nil {
 		return err
@@ -297,7 +297,7 @@ func (b *DatabaseBackend) Delete(ctx context.Context, kind driver.Kind, ids []st
 
 // forgetting is the statement that takes out what is in rows, up to the number of the
 // parameter for date_done.
-func (b *DatabaseBackend) forgetting(l *layout) string {
+func (b *Store) forgetting(l *layout) string {
 	sets := []string{"status = 'PENDING'"}
 	for _, i := range l.extended.columns {
 		if i != inTaskID && i != inStatus && i != inDateDone {
@@ -311,7 +311,7 @@ func (b *DatabaseBackend) forgetting(l *layout) string {
 const rowsPerCleanup = 5000
 
 // Cleanup implements driver.Lister (DatabaseBackend.cleanup), in small statements.
-func (b *DatabaseBackend) Cleanup(ctx context.Context) (removed int64, err error) {
+func (b *Store) Cleanup(ctx context.Context) (removed int64, err error) {
 	if _, err := b.tables(ctx); err != nil || b.base.Expires == celeryresults.Never {
 		return 0, err
 	}

@@ -31,7 +31,7 @@ type layout struct {
 const lookAgain = 30 * time.Second
 
 // tables returns the layout, and makes the tables first where they are missing.
-func (b *DatabaseBackend) tables(ctx context.Context) (*layout, error) {
+func (b *Store) tables(ctx context.Context) (*layout, error) {
 	if l := b.layout.Load(); l != nil && (l.modern && l.stamps || b.base.Now().Before(l.until)) {
 		return l, nil
 	}
@@ -44,7 +44,7 @@ func (b *DatabaseBackend) tables(ctx context.Context) (*layout, error) {
 	return l, nil
 }
 
-func (b *DatabaseBackend) look(ctx context.Context) (*layout, error) {
+func (b *Store) look(ctx context.Context) (*layout, error) {
 	tables, err := b.schema.Inspect(ctx, b.base.DB.DB, b.base.Dialect)
 	if err != nil {
 		return nil, err
@@ -67,7 +67,7 @@ func (b *DatabaseBackend) look(ctx context.Context) (*layout, error) {
 }
 
 // explain is Explain for statements that need the tables: somebody may have dropped one.
-func (b *DatabaseBackend) explain(ctx context.Context, err error) error {
+func (b *Store) explain(ctx context.Context, err error) error {
 	err = b.base.Explain(ctx, err)
 	if err != nil && errors.Is(err, celeryresults.ErrNoTable) {
 		b.layout.Store(nil)
@@ -76,11 +76,11 @@ func (b *DatabaseBackend) explain(ctx context.Context, err error) error {
 }
 
 // do is Do for such statements.
-func (b *DatabaseBackend) do(ctx context.Context, operation func() error) error {
+func (b *Store) do(ctx context.Context, operation func() error) error {
 	return b.base.Do(ctx, func() error { return b.explain(ctx, operation()) })
 }
 
-func (b *DatabaseBackend) newLayout(task, group resultschema.Table) *layout {
+func (b *Store) newLayout(task, group resultschema.Table) *layout {
 	l := &layout{width: task.Columns, groupWidth: group.Columns["taskset_id"]}
 	_, l.modern = task.Columns["children"]
 	_, l.stamps = task.Columns["stamps"]
@@ -108,7 +108,7 @@ func (b *DatabaseBackend) newLayout(task, group resultschema.Table) *layout {
 }
 
 // nextval returns what gives a row its primary key, empty where that happens by itself.
-func (b *DatabaseBackend) nextval(t resultschema.Table, sequence string) string {
+func (b *Store) nextval(t resultschema.Table, sequence string) string {
 	switch {
 	case t.CountsID:
 		return ""
@@ -141,7 +141,7 @@ func Migrate(ctx context.Context, db *sql.DB, s celeryresults.Settings, o Migrat
 
 // MissingColumns returns the columns that the tables lack: what they hold is not kept. It
 // makes no table.
-func (b *DatabaseBackend) MissingColumns(ctx context.Context) ([]string, error) {
+func (b *Store) MissingColumns(ctx context.Context) ([]string, error) {
 	var tables resultschema.Tables
 	err := b.do(ctx, func() (err error) {
 		tables, err = b.schema.Inspect(ctx, b.base.DB.DB, b.base.Dialect)

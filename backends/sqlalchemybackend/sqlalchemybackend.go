@@ -38,11 +38,11 @@ import (
 	"github.com/celeryresults/celeryresults/internal/sqlstore"
 )
 
-// DatabaseBackend is the store of a celeryresults.Backend in Celery's own SQL tables, with
+// Store is the store of a celeryresults.Backend in Celery's own SQL tables, with
 // groups, walks and clean-up. New and Open return such a Backend, whose Driver it is. All
 // methods are safe for concurrent use. Chords need nothing of it: Celery's workers ask
 // whether the members are ready.
-type DatabaseBackend struct {
+type Store struct {
 	driver.Unlisted
 	celeryresults.Encoding // of values
 
@@ -55,9 +55,9 @@ type DatabaseBackend struct {
 }
 
 var (
-	_ driver.Store           = (*DatabaseBackend)(nil)
-	_ driver.Lister          = (*DatabaseBackend)(nil)
-	_ celeryresults.Encoding = (*DatabaseBackend)(nil)
+	_ driver.Store           = (*Store)(nil)
+	_ driver.Lister          = (*Store)(nil)
+	_ celeryresults.Encoding = (*Store)(nil)
 )
 
 // Options are what New takes beside the settings. The zero value is fine.
@@ -87,7 +87,7 @@ func New(db *sql.DB, s celeryresults.Settings, o Options) (*celeryresults.Backen
 	return celeryresults.NewBackend(b, b, s, nil)
 }
 
-func newStore(db *sql.DB, s celeryresults.Settings, o Options) (*DatabaseBackend, error) {
+func newStore(db *sql.DB, s celeryresults.Settings, o Options) (*Store, error) {
 	base, err := sqlstore.New(db, o.Engine, s, o.Now)
 	if err != nil {
 		return nil, fmt.Errorf("sqlalchemybackend: new: %w", err)
@@ -105,12 +105,12 @@ func newStore(db *sql.DB, s celeryresults.Settings, o Options) (*DatabaseBackend
 	if err != nil {
 		return nil, fmt.Errorf("sqlalchemybackend: %w", err)
 	}
-	return &DatabaseBackend{Encoding: values, base: base, settings: s, codec: codec, schema: schema, task: task, group: group}, nil
+	return &Store{Encoding: values, base: base, settings: s, codec: codec, schema: schema, task: task, group: group}, nil
 }
 
 // Traits implements driver.Store. SQLite has one writer at a time, who stores what many
 // callers have in one transaction. Elsewhere each caller has a connection.
-func (b *DatabaseBackend) Traits() driver.Traits {
+func (b *Store) Traits() driver.Traits {
 	t := driver.Traits{Name: "sqlalchemy", GetMost: sqlstore.Most, KeepsExpired: true}
 	if b.base.Dialect == sqldialect.SQLite {
 		t.PutMost, t.InFlight = 256, 1
@@ -166,11 +166,11 @@ func Open(s celeryresults.Settings) (*celeryresults.Backend, error) {
 }
 
 // Close implements driver.Store. It closes the database that Open opened.
-func (b *DatabaseBackend) Close() error { return b.base.Close() }
+func (b *Store) Close() error { return b.base.Close() }
 
 // codecOf returns the codec of what a column holds: pickles are told from all else,
 // as old rows hold them whatever the serializer.
-func (b *DatabaseBackend) codecOf(data []byte) serialization.Codec {
+func (b *Store) codecOf(data []byte) serialization.Codec {
 	pickled := len(data) > 2 && data[0] == 0x80 && data[1] >= 2 && data[1] <= 5 && data[len(data)-1] == '.'
 	switch {
 	case pickled:

@@ -105,7 +105,7 @@ func (b base) old(t *testing.T, extended bool) {
 
 func missingColumns(t *testing.T, b *celeryresults.Backend) ([]string, error) {
 	t.Helper()
-	return b.Driver().(*sqlalchemybackend.DatabaseBackend).MissingColumns(t.Context())
+	return b.Driver().(*sqlalchemybackend.Store).MissingColumns(t.Context())
 }
 
 func open(t *testing.T, s celeryresults.Settings) *celeryresults.Backend {

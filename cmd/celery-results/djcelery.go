@@ -67,7 +67,7 @@ func (c *cli) copyDjangoCelery(ctx context.Context, from string) error {
 		return withStatus(statusUsage, err)
 	}
 	defer to.Close()
-	if _, same := to.Driver().(*djcelerybackend.DatabaseBackend); same {
+	if _, same := to.Driver().(*djcelerybackend.Store); same {
 		return withStatus(statusUsage, errors.New("migrate-django-celery: the backend is django-celery itself; --backend names another"))
 	}
 	bar := c.newProgress("copied")
