@@ -133,8 +133,8 @@ func (m *TaskMeta) Err() error {
 	return m.failure()
 }
 
-// Lookup returns the value stored under name beside Celery's own fields.
-func (m *TaskMeta) Lookup(name string) (Value, bool) {
+// ExtraValue returns the value stored under name beside Celery's own fields.
+func (m *TaskMeta) ExtraValue(name string) (Value, bool) {
 	for _, e := range m.Extra {
 		if e.Name == name {
 			return e.Value, true

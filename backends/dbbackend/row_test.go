@@ -94,8 +94,8 @@ func TestEverythingIsReadBack(t *testing.T) {
 				assert.JSONEq(t, plain(t, pair[0]), plain(t, pair[1]))
 			}
 			assert.JSONEq(t, `{"tenant": "acme", "cost": 12, "status": "mine"}`, plain(t, got.Meta))
-			stamp, _ := got.Lookup("stamp")
-			other, _ := got.Lookup("other")
+			stamp, _ := got.ExtraValue("stamp")
+			other, _ := got.ExtraValue("other")
 			assert.Equal(t, `["s"] 1.5`, plain(t, stamp)+" "+plain(t, other))
 			assert.Equal(t, celeryresults.Row{
 				ID: 1, Updated: start, Args: "(2, 'zwei', None)", Kwargs: "{'deep': [True]}",

@@ -388,7 +388,7 @@ func extras(t *testing.T, h Harness) {
 	store(t, b, meta)
 	got := get(t, b, id)
 	assert.Equal(t, []string{"tenant"}, got.StampedHeaders)
-	stamp, ok := got.Lookup("tenant")
+	stamp, ok := got.ExtraValue("tenant")
 	require.True(t, ok)
 	tenants, err := celeryresults.As[[]string](stamp)
 	require.NoError(t, err)

@@ -94,7 +94,7 @@ func TestOldAndForeignDocuments(t *testing.T) {
 	assert.Equal(t, time.Date(2021, 5, 1, 10, 11, 12, 13000, time.UTC), meta.DateDone, "naive times are UTC")
 	assert.Equal(t, "id", meta.TaskID, "the id is the one that was asked for")
 	assert.Equal(t, "[{c <nil> []} {d", fmt.Sprintf("%v", meta.Children)[:16])
-	_, ok := meta.Lookup("more")
+	_, ok := meta.ExtraValue("more")
 	assert.True(t, ok, "unknown entries are kept")
 	for _, text := range []string{``, `null`, `[]`, `5`, `{}`, `{"status": 5}`, `{"status": null}`, `{"result": 1}`, "\x80\x05."} {
 		_, err := d.Read("id", []byte(text))
