@@ -106,7 +106,7 @@ var layers = []struct {
 	}},
 	{"internal/doctor", []string{".", "cache", "internal/document", "internal/mask", "internal/schemes", "internal/serialization"}},
 	{"internal/document", []string{".", "driver", "python", "internal/compression", "internal/keys", "internal/serialization"}},
-	{"web", []string{".", "cache", "internal/survey", "python"}},
+	{"web", []string{".", "cache", "driver", "internal/survey", "python"}},
 	{"observe/prometheus", []string{".", "observe"}},
 	{"observe", []string{"."}},
 	{"settings", []string{".", "cache", "internal/mask", "internal/schemes"}},
