@@ -76,16 +76,16 @@ var errDied = errors.New("the process died")
 // fails, and sweepers are at work all the time.
 func TestEveryChordFiresOnceWithAllMembersInOrder(t *testing.T) {
 	const members = 20
-	chords := 500
-	if testing.Short() {
-		chords = 50
+	chords := 100
+	if os.Getenv("CELERYRESULTS_TEST_SOAK") == "1" {
+		chords = 500
 	}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	onEach(t, func(t *testing.T, b base) {
 		chords := chords
 		if b.dialect == sqldialect.SQLite { // whose writers take turns, and wait for one another
-			chords = min(chords, 150)
+			chords = min(chords, 50)
 		}
 		r := rand.New(rand.NewPCG(seed, 3))
 		var passed atomic.Int64 // of the clock, beside what passes by itself

@@ -134,6 +134,7 @@ func mysqlArgs(dir, port string) []string {
 	return []string{
 		"--no-defaults", "--datadir=" + filepath.Join(dir, "data"), "--init-file=" + filepath.Join(dir, "init.sql"),
 		"--bind-address=127.0.0.1", "--port=" + port, "--socket=mysql.sock", "--pid-file=mysql.pid",
+		"--tmpdir=" + dir, // a server that starts deletes what others have in /tmp
 		"--skip-name-resolve", "--skip-log-bin", "--character-set-server=utf8mb4", "--max-connections=300",
 		"--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0", "--innodb-log-file-size=32M",
 		"--loose-mysqlx=OFF",
