@@ -47,7 +47,7 @@ type Backend struct {
 	markers bool // tombstones are kept in Markers
 }
 
-// DefaultLease is how long a claim on a chord's body holds unless a setting says
+// defaultLease is how long a claim on a chord's body holds unless a setting says
 // otherwise.
 const defaultLease = time.Minute
 
