@@ -1,3 +1,5 @@
+// Package document has results and groups as documents in one of kombu's serializers, as
+// celery.backends.base.KeyValueStoreBackend keeps them.
 package document
 
 import (

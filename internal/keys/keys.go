@@ -1,6 +1,5 @@
-// Package keyvalue holds what Celery's KeyValueStoreBackend
-// (celery.backends.base) is beyond its store: the names of keys, and results
-// and groups as documents in one of kombu's serializers.
+// Package keys has the names of the keys of Celery's KeyValueStoreBackend
+// (celery.backends.base).
 package keys
 
 import (
